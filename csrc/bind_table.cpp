@@ -1,0 +1,354 @@
+#include "bind_table.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "encoder/call.hpp"
+#include "encoder/pooling.hpp"
+#include "formats/decode.hpp"
+#include "formats/table_view.hpp"
+#include "kernel/dispatch.hpp"
+#include "quantize/sse_q4.hpp"
+
+namespace py = pybind11;
+
+namespace nibblevec {
+
+namespace {
+
+template <typename Number>
+using Array = py::array_t<Number, py::array::c_style>;
+
+constexpr size_t kMaxRows = std::numeric_limits<uint32_t>::max();
+
+RowFormat format_named(const std::string& name) {
+    if (name == "sse_q4") return RowFormat::sse_q4;
+    if (name == "float32") return RowFormat::float32;
+    throw py::value_error("unknown row format '" + name + "', expected sse_q4 or float32");
+}
+
+const char* name_of(RowFormat format) { return format == RowFormat::sse_q4 ? "sse_q4" : "float32"; }
+
+const Kernel& kernel_or_default(const std::optional<std::string>& name) {
+    return name ? kernel_named(*name) : default_kernel();
+}
+
+// A table and the buffer that it lies in, held so that it can be neither freed nor resized.
+class Table {
+  public:
+    Table(const py::buffer& buffer, size_t dim, const std::string& format)
+        : buffer_(buffer.request()), view_(checked_view(buffer_, dim, format_named(format))) {}
+
+    const TableView& view() const { return view_; }
+
+  private:
+    static TableView checked_view(const py::buffer_info& buffer, size_t dim, RowFormat format) {
+        if (buffer.itemsize != 1 || buffer.ndim != 1 || buffer.strides[0] != 1)
+            throw py::value_error(
+                "the buffer of a table must be one-dimensional bytes, contiguous");
+        if (dim == 0 || dim > (size_t{1} << 24))
+            throw py::value_error("dim " + std::to_string(dim) + " is not in 1..16777216");
+        if (format == RowFormat::sse_q4 && dim % 2 != 0)
+            throw py::value_error("dim " + std::to_string(dim) +
+                                  " is odd; sse_q4 packs two dimensions in a byte");
+        const size_t scale_bytes = format == RowFormat::sse_q4 ? sizeof(float) : 0;
+        const size_t stride = row_bytes(format, dim) + scale_bytes;
+        const auto size = static_cast<size_t>(buffer.size);
+        if (size == 0 || size % stride != 0)
+            throw py::value_error(std::to_string(size) +
+                                  " bytes, expected a whole number of rows of " +
+                                  std::to_string(stride) + " bytes (" + name_of(format) + ", dim " +
+                                  std::to_string(dim) + ")");
+        const size_t row_count = size / stride;
+        if (row_count > kMaxRows)
+            throw py::value_error(std::to_string(row_count) + " rows, expected at most " +
+                                  std::to_string(kMaxRows));
+        const auto* bytes = static_cast<const uint8_t*>(buffer.ptr);
+        const uint8_t* scales = nullptr;
+        if (format == RowFormat::sse_q4) {
+            scales = bytes + row_count * row_bytes(format, dim);
+            check_scales(scales, row_count);
+        }
+        return make_table_view(format, row_count, dim, bytes, scales);
+    }
+
+    static void check_scales(const uint8_t* scales, size_t row_count) {
+        for (size_t row = 0; row < row_count; ++row) {
+            float scale;
+            std::memcpy(&scale, scales + row * sizeof scale, sizeof scale);
+            if (!std::isfinite(scale))
+                throw py::value_error("scale of row " + std::to_string(row) + " is " +
+                                      std::to_string(scale) + ", expected a finite number");
+        }
+    }
+
+    py::buffer_info buffer_;
+    TableView view_;
+};
+
+// Row numbers as uint32: the caller's own array where it holds them, else a copy.
+class RowIds {
+  public:
+    RowIds(const py::array& ids, size_t row_count) : array_(ids) {
+        if (ids.ndim() != 1) throw py::value_error("ids must have one dimension");
+        if (!(ids.flags() & py::array::c_style) || ids.dtype().byteorder() == '>')
+            throw py::value_error("ids must be contiguous and in native byte order");
+        const char kind = array_.dtype().kind();
+        const auto width = array_.itemsize();
+        if (kind == 'u' && width == 4) {
+            check<uint32_t>(row_count);
+            ids_ = static_cast<const uint32_t*>(array_.data());
+        } else if (kind == 'u' && width == 1) {
+            copy<uint8_t>(row_count);
+        } else if (kind == 'u' && width == 2) {
+            copy<uint16_t>(row_count);
+        } else if (kind == 'u' && width == 8) {
+            copy<uint64_t>(row_count);
+        } else if (kind == 'i' && width == 1) {
+            copy<int8_t>(row_count);
+        } else if (kind == 'i' && width == 2) {
+            copy<int16_t>(row_count);
+        } else if (kind == 'i' && width == 4) {
+            copy<int32_t>(row_count);
+        } else if (kind == 'i' && width == 8) {
+            copy<int64_t>(row_count);
+        } else {
+            throw py::type_error("ids must be integers, not " +
+                                 py::cast<std::string>(py::str(array_.dtype())));
+        }
+    }
+
+    const uint32_t* data() const { return ids_; }
+    size_t size() const { return static_cast<size_t>(array_.size()); }
+
+  private:
+    template <typename Integer>
+    void check(size_t row_count) const {
+        const auto* ids = static_cast<const Integer*>(array_.data());
+        for (size_t i = 0; i < size(); ++i)
+            // A negative number becomes a huge one.
+            if (static_cast<uint64_t>(ids[i]) >= row_count)
+                throw py::index_error("id " + std::to_string(ids[i]) + " at position " +
+                                      std::to_string(i) + " is not below the table's " +
+                                      std::to_string(row_count) + " rows");
+    }
+
+    template <typename Integer>
+    void copy(size_t row_count) {
+        check<Integer>(row_count);
+        const auto* ids = static_cast<const Integer*>(array_.data());
+        converted_.resize(size());
+        std::transform(ids, ids + size(), converted_.begin(),
+                       [](Integer id) { return static_cast<uint32_t>(id); });
+        ids_ = converted_.data();
+    }
+
+    py::array array_;
+    std::vector<uint32_t> converted_;
+    const uint32_t* ids_ = nullptr;
+};
+
+// Dynamic Tanh's three vectors, of equal length.
+class DynamicTanh {
+  public:
+    DynamicTanh(Array<float> alpha, Array<float> beta, Array<float> bias)
+        : alpha_(std::move(alpha)), beta_(std::move(beta)), bias_(std::move(bias)) {
+        if (alpha_.ndim() != 1 || beta_.ndim() != 1 || bias_.ndim() != 1 ||
+            alpha_.size() != beta_.size() || alpha_.size() != bias_.size())
+            throw py::value_error("alpha, beta and bias must be vectors of one length");
+    }
+
+    size_t dim() const { return static_cast<size_t>(alpha_.size()); }
+    HeadView view(bool mean, bool normalize) const {
+        return {alpha_.data(), beta_.data(), bias_.data(), mean, normalize};
+    }
+
+  private:
+    Array<float> alpha_, beta_, bias_;
+};
+
+HeadView head_view(const DynamicTanh* dynamic_tanh, size_t dims, bool mean, bool normalize) {
+    if (dynamic_tanh == nullptr) return {nullptr, nullptr, nullptr, mean, normalize};
+    if (dims > dynamic_tanh->dim()) throw py::value_error("the head is shorter than the rows");
+    return dynamic_tanh->view(mean, normalize);
+}
+
+void check_offsets(const Array<int64_t>& offsets, size_t token_count) {
+    if (offsets.ndim() != 1 || offsets.size() == 0)
+        throw py::value_error("offsets must have one dimension and at least one element");
+    const int64_t* values = offsets.data();
+    const auto count = static_cast<size_t>(offsets.size());
+    if (values[0] < 0)
+        throw py::value_error("offsets[0] is " + std::to_string(values[0]) + ", below 0");
+    for (size_t i = 1; i < count; ++i)
+        if (values[i] < values[i - 1])
+            throw py::value_error("offsets decrease at position " + std::to_string(i) + ": " +
+                                  std::to_string(values[i - 1]) + " then " +
+                                  std::to_string(values[i]));
+    if (static_cast<uint64_t>(values[count - 1]) > token_count)
+        throw py::value_error("offsets end at " + std::to_string(values[count - 1]) +
+                              ", past the " + std::to_string(token_count) + " ids");
+}
+
+// Runs `native` without the GIL; Ctrl-C ends it early and is raised here.
+template <typename Native>
+void run_without_gil(const Native& native) {
+    bool interrupted = false;
+    {
+        const py::gil_scoped_release released;
+        Interruption interruption([&] {
+            const py::gil_scoped_acquire acquired;
+            interrupted = interrupted || PyErr_CheckSignals() != 0;
+            return interrupted;
+        });
+        native(interruption);
+    }
+    if (interrupted) throw py::error_already_set();
+}
+
+void pool(const Table& table, const py::array& ids, const Array<int64_t>& offsets,
+          Array<float>& out, const std::optional<Array<float>>& weights,
+          const DynamicTanh* dynamic_tanh, bool mean, bool normalize, size_t threads,
+          const std::optional<std::string>& kernel_name) {
+    const Kernel& kernel = kernel_or_default(kernel_name);
+    const RowIds row_ids(ids, table.view().row_count);
+    check_offsets(offsets, row_ids.size());
+    if (out.ndim() != 2 || out.shape(0) != offsets.size() - 1)
+        throw py::value_error("out must be float32 [bags, dims]");
+    const auto dims = static_cast<size_t>(out.shape(1));
+    if (dims == 0 || dims > table.view().dim)
+        throw py::value_error("dims " + std::to_string(dims) + " is not in 1.." +
+                              std::to_string(table.view().dim));
+    if (weights && (weights->ndim() != 1 || static_cast<size_t>(weights->size()) != row_ids.size()))
+        throw py::value_error("per-token weights must be as many as ids");
+    const HeadView head = head_view(dynamic_tanh, dims, mean, normalize);
+    const Bags bags{row_ids.data(), weights ? weights->data() : nullptr, offsets.data(),
+                    static_cast<size_t>(out.shape(0))};
+    float* rows = out.mutable_data();
+    run_without_gil([&](Interruption& interruption) {
+        pool_bags(kernel, table.view(), head, bags, dims, threads, interruption, rows);
+    });
+}
+
+void apply_head(Array<float>& rows, const Array<uint64_t>& token_counts,
+                const DynamicTanh* dynamic_tanh, bool mean, bool normalize,
+                const std::optional<std::string>& kernel_name) {
+    const Kernel& kernel = kernel_or_default(kernel_name);
+    if (rows.ndim() != 2 || rows.shape(0) != token_counts.size())
+        throw py::value_error("rows must be float32 [bags, dims], token_counts [bags]");
+    const auto dims = static_cast<size_t>(rows.shape(1));
+    const HeadView head = head_view(dynamic_tanh, dims, mean, normalize);
+    float* row = rows.mutable_data();
+    const uint64_t* counts = token_counts.data();
+    const auto bag_count = static_cast<size_t>(token_counts.size());
+    run_without_gil([&](Interruption& interruption) {
+        run_blocks(1, 1, interruption, [&](size_t) {
+            for (size_t bag = 0; bag < bag_count; ++bag)
+                kernel.apply_head(head, counts[bag], dims, row + bag * dims);
+        });
+    });
+}
+
+Array<float> dequantize(const Table& table, const py::array& row_ids) {
+    const RowIds ids(row_ids, table.view().row_count);
+    const size_t dim = table.view().dim;
+    Array<float> weights({ids.size(), dim});
+    float* out = weights.mutable_data();
+    run_without_gil([&](Interruption& interruption) {
+        constexpr size_t kBlockRows = 256;
+        run_blocks((ids.size() + kBlockRows - 1) / kBlockRows, 1, interruption, [&](size_t block) {
+            const size_t end = std::min(ids.size(), (block + 1) * kBlockRows);
+            for (size_t i = block * kBlockRows; i < end; ++i)
+                decode_row(table.view(), ids.data()[i], out + i * dim);
+        });
+    });
+    return weights;
+}
+
+py::array_t<uint8_t> quantize_sse_q4(const Array<float>& weights, size_t threads) {
+    if (weights.ndim() != 2) throw py::value_error("weights must be float32 [rows, dim]");
+    const auto row_count = static_cast<size_t>(weights.shape(0));
+    const auto dim = static_cast<size_t>(weights.shape(1));
+    if (row_count == 0 || dim == 0 || dim % 2 != 0)
+        throw py::value_error("weights are [" + std::to_string(row_count) + ", " +
+                              std::to_string(dim) +
+                              "], expected at least one row of an even number of dimensions");
+    const size_t bytes_of_row = row_bytes(RowFormat::sse_q4, dim);
+    py::array_t<uint8_t> packed(row_count * (bytes_of_row + sizeof(float)));
+    uint8_t* codes = packed.mutable_data();
+    uint8_t* scales = codes + row_count * bytes_of_row;
+    const float* rows = weights.data();
+    constexpr size_t kBlockRows = 64;
+    constexpr double kNanosecondsPerWeight = 5.0;
+    std::atomic<size_t> bad_row{row_count};
+    run_without_gil([&](Interruption& interruption) {
+        const double nanoseconds = static_cast<double>(row_count * dim) * kNanosecondsPerWeight;
+        const size_t block_count = (row_count + kBlockRows - 1) / kBlockRows;
+        run_blocks(block_count, useful_threads(nanoseconds, threads), interruption,
+                   [&](size_t block) {
+                       const size_t end = std::min(row_count, (block + 1) * kBlockRows);
+                       for (size_t row = block * kBlockRows; row < end; ++row) {
+                           float scale;
+                           if (!quantize_row_sse_q4(rows + row * dim, dim,
+                                                    codes + row * bytes_of_row, &scale)) {
+                               bad_row = row;
+                               interruption.request();
+                               return;
+                           }
+                           std::memcpy(scales + row * sizeof scale, &scale, sizeof scale);
+                       }
+                   });
+    });
+    if (bad_row < row_count)
+        throw py::value_error("row " + std::to_string(bad_row) +
+                              " holds a weight that is not finite");
+    return packed;
+}
+
+std::vector<std::string> kernel_names() {
+    const Kernel& chosen = default_kernel();
+    std::vector<std::string> names{chosen.name};
+    for (const Kernel* kernel : supported_kernels())
+        if (kernel != &chosen) names.emplace_back(kernel->name);
+    return names;
+}
+
+}  // namespace
+
+void bind_table(py::module_& module) {
+    py::class_<Table>(module, "Table")
+        .def(py::init<const py::buffer&, size_t, const std::string&>(), py::arg("buffer"),
+             py::arg("dim"), py::arg("format"))
+        .def_property_readonly("rows", [](const Table& table) { return table.view().row_count; })
+        .def_property_readonly("dim", [](const Table& table) { return table.view().dim; })
+        .def_property_readonly("format",
+                               [](const Table& table) { return name_of(table.view().format); });
+    py::class_<DynamicTanh>(module, "DynamicTanh")
+        .def(py::init<Array<float>, Array<float>, Array<float>>(), py::arg("alpha"),
+             py::arg("beta"), py::arg("bias"));
+    module.def("kernels", &kernel_names);
+    module.def("pool", &pool, py::arg("table"), py::arg("ids"), py::arg("offsets").noconvert(),
+               py::arg("out").noconvert(), py::kw_only(), py::arg("weights") = py::none(),
+               py::arg("dynamic_tanh") = py::none(), py::arg("mean") = false,
+               py::arg("normalize") = false, py::arg("threads") = 1,
+               py::arg("kernel") = py::none());
+    module.def("apply_head", &apply_head, py::arg("rows").noconvert(),
+               py::arg("token_counts").noconvert(), py::kw_only(),
+               py::arg("dynamic_tanh") = py::none(), py::arg("mean") = false,
+               py::arg("normalize") = false, py::arg("kernel") = py::none());
+    module.def("dequantize", &dequantize, py::arg("table"), py::arg("row_ids"));
+    module.def("quantize_sse_q4", &quantize_sse_q4, py::arg("weights").noconvert(), py::kw_only(),
+               py::arg("threads") = 1);
+}
+
+}  // namespace nibblevec

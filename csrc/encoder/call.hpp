@@ -1,0 +1,42 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <thread>
+
+namespace nibblevec {
+
+// Whether the call that is under way should end early. Threads ask between pieces of work; the
+// thread that made it also asks the outside (Python's signal handlers) every so often.
+class Interruption {
+  public:
+    // `poll` says whether to end; it is only called on this thread.
+    explicit Interruption(std::function<bool()> poll);
+
+    // Asked between pieces of at most a few milliseconds.
+    bool requested();
+    // Told when something failed elsewhere.
+    void request() { requested_.store(true, std::memory_order_relaxed); }
+
+    // How long a request from outside may stay unnoticed.
+    static constexpr std::chrono::milliseconds kPollInterval{25};
+
+  private:
+    std::function<bool()> poll_;
+    std::thread::id owner_;
+    std::chrono::steady_clock::time_point next_poll_;
+    std::atomic<bool> requested_{false};
+};
+
+// Runs `work(block)` for every block below `block_count`, on this thread and up to `threads` - 1
+// more that live for this call. Blocks are taken in order, each by whoever is free. Every thread
+// works in the default floating-point environment. Rethrows the first exception of `work`; returns
+// early when the interruption is requested.
+void run_blocks(size_t block_count, size_t threads, Interruption& interruption,
+                const std::function<void(size_t block)>& work);
+
+// How many of `threads` are worth their start for work of this length.
+size_t useful_threads(double nanoseconds, size_t threads);
+
+}  // namespace nibblevec

@@ -1,0 +1,51 @@
+#include "encoder/pooling.hpp"
+
+#include <algorithm>
+
+namespace nibblevec {
+
+namespace {
+
+constexpr size_t kBlockBags = 64;
+// A bag longer than this is summed in pieces, so that a call can end within it.
+constexpr size_t kPieceTokens = size_t{1} << 16;
+
+// Time of a token and of a head for one dimension, measured with AVX-512; other kernels take up
+// to ten times as long, and then start their threads a little late.
+constexpr double kNanosecondsPerTokenDim = 0.03;
+constexpr double kNanosecondsPerHeadDim = 0.5;
+
+}  // namespace
+
+void pool_bags(const Kernel& kernel, const TableView& table, const HeadView& head, const Bags& bags,
+               size_t dims, size_t threads, Interruption& interruption, float* rows) {
+    if (bags.bag_count == 0) return;
+    const auto sum_rows = kernel.sum_rows[static_cast<size_t>(table.format)];
+
+    const auto pool_bag = [&](size_t bag) {
+        const auto begin = static_cast<size_t>(bags.offsets[bag]);
+        const auto token_count = static_cast<size_t>(bags.offsets[bag + 1]) - begin;
+        float* row = rows + bag * dims;
+        size_t done = 0;
+        do {
+            const size_t piece = std::min(token_count - done, kPieceTokens);
+            sum_rows(table, bags.ids + begin + done,
+                     bags.weights ? bags.weights + begin + done : nullptr, piece, dims, done > 0,
+                     row);
+            done += piece;
+        } while (done < token_count && !interruption.requested());
+        kernel.apply_head(head, token_count, dims, row);
+    };
+
+    const auto all_tokens = static_cast<double>(bags.offsets[bags.bag_count] - bags.offsets[0]);
+    const double nanoseconds =
+        static_cast<double>(dims) * (all_tokens * kNanosecondsPerTokenDim +
+                                     static_cast<double>(bags.bag_count) * kNanosecondsPerHeadDim);
+    const size_t block_count = (bags.bag_count + kBlockBags - 1) / kBlockBags;
+    run_blocks(block_count, useful_threads(nanoseconds, threads), interruption, [&](size_t block) {
+        const size_t end = std::min(bags.bag_count, (block + 1) * kBlockBags);
+        for (size_t bag = block * kBlockBags; bag < end; ++bag) pool_bag(bag);
+    });
+}
+
+}  // namespace nibblevec

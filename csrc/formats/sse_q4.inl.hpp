@@ -1,0 +1,75 @@
+// The sum of sse_q4 rows, on the lanes of the including file.
+//
+// A row's sixteen weights are computed once (`Q4Weights`, see sse_q4.hpp) and each code selects
+// one. A per-token weight multiplies the sixteen instead of the `dim`.
+//
+// The order is: chunks of tokens, then tiles of dimensions, then tokens, so that a tile's sums
+// stay in registers for a whole chunk while each dimension still gets its rows in token order.
+// A chunk's rows and its sixteen-weight tables fit the first-level cache together.
+
+constexpr size_t kQ4ChunkTokens = 64;
+constexpr size_t kQ4UnitDims = 2 * kQ4UnitBytes;
+
+// Adds one chunk of tokens to `kUnits` units of dimensions that start at `first_dim`.
+template <size_t kUnits>
+inline void add_q4_tile(const TableView& table, const uint32_t* ids, const Q4Weights* weights,
+                        size_t token_count, size_t first_dim, size_t dims, bool resume,
+                        float* sum) noexcept {
+    constexpr size_t kTileDims = kUnits * kQ4UnitDims;
+    const size_t tile_dims = dims - first_dim < kTileDims ? dims - first_dim : kTileDims;
+    const bool partial = tile_dims < kTileDims;
+    alignas(64) float edge[kTileDims];
+    if (partial && resume) memcpy(edge, sum + first_dim, tile_dims * sizeof(float));
+    float* tile_sum = partial ? edge : sum + first_dim;
+
+    Q4Unit units[kUnits];
+    for (size_t u = 0; u < kUnits; ++u)
+        units[u] = resume ? load_q4_unit(tile_sum + u * kQ4UnitDims) : zero_q4_unit();
+
+    const size_t offset = first_dim / 2;
+    const size_t prefetch_bytes = first_dim == 0 ? (dims + 1) / 2 : 0;  // all tiles' bytes at once
+    for (size_t t = 0; t < token_count; ++t) {
+        if (t + kPrefetchTokens < token_count)
+            prefetch(table.rows + ids[t + kPrefetchTokens] * table.row_bytes, prefetch_bytes);
+        const uint8_t* codes = table.rows + ids[t] * table.row_bytes + offset;
+        uint8_t copy[kUnits * kQ4UnitBytes];
+        if (ids[t] >= table.overreadable_rows) {
+            const size_t left = table.row_bytes - offset;
+            memset(copy, 0, sizeof copy);
+            memcpy(copy, codes, left < sizeof copy ? left : sizeof copy);
+            codes = copy;
+        }
+        const Q4Lookup lookup = load_q4_lookup(weights[t]);
+        for (size_t u = 0; u < kUnits; ++u) add_q4_unit(units[u], codes + u * kQ4UnitBytes, lookup);
+    }
+
+    for (size_t u = 0; u < kUnits; ++u) store_q4_unit(tile_sum + u * kQ4UnitDims, units[u]);
+    if (partial) memcpy(sum + first_dim, edge, tile_dims * sizeof(float));
+}
+
+void sum_sse_q4(const TableView& table, const uint32_t* ids, const float* token_weights,
+                size_t token_count, size_t dims, bool resume, float* sum) noexcept {
+    if (token_count == 0 && !resume) memset(sum, 0, dims * sizeof(float));
+    Q4Weights weights[kQ4ChunkTokens];
+    while (token_count > 0) {
+        const size_t chunk = token_count < kQ4ChunkTokens ? token_count : kQ4ChunkTokens;
+        for (size_t t = 0; t < chunk; ++t) {
+            float scale;
+            memcpy(&scale, table.scales + ids[t] * sizeof scale, sizeof scale);
+            weights[t] = make_q4_weights(scale, token_weights ? token_weights + t : nullptr);
+        }
+        for (size_t dim = 0; dim < dims;) {
+            if (dims - dim > kQ4UnitDims) {
+                add_q4_tile<kQ4TileUnits>(table, ids, weights, chunk, dim, dims, resume, sum);
+                dim += kQ4TileUnits * kQ4UnitDims;
+            } else {
+                add_q4_tile<1>(table, ids, weights, chunk, dim, dims, resume, sum);
+                dim += kQ4UnitDims;
+            }
+        }
+        resume = true;
+        ids += chunk;
+        token_count -= chunk;
+        if (token_weights) token_weights += chunk;
+    }
+}

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace nibblevec {
+
+// Row formats in the order of `Kernel::sum_rows`.
+enum class RowFormat : uint8_t { sse_q4, float32 };
+inline constexpr size_t kRowFormatCount = 2;
+
+// A kernel reads whole vectors, so up to one byte less than the widest vector past the last byte
+// that it needs.
+inline constexpr size_t kMaxOverreadBytes = 63;
+
+// A table of token embeddings in the bytes it came in. Borrowed: whoever makes the view keeps the
+// bytes alive, unmoved and unchanged while a kernel runs. Nothing here need be aligned.
+struct TableView {
+    RowFormat format;
+    size_t row_count;
+    size_t dim;
+    size_t row_bytes;
+    const uint8_t* rows;    // [row_count][row_bytes]
+    const uint8_t* scales;  // sse_q4: float32 [row_count]; else null
+    // Rows below this number have `kMaxOverreadBytes` more bytes of `rows` behind them.
+    size_t overreadable_rows;
+};
+
+// Bytes of one row. `dim` is even where the format packs two weights in a byte.
+constexpr size_t row_bytes(RowFormat format, size_t dim) noexcept {
+    return format == RowFormat::sse_q4 ? dim / 2 : dim * sizeof(float);
+}
+
+// A view of `row_count` rows that lie end to end.
+constexpr TableView make_table_view(RowFormat format, size_t row_count, size_t dim,
+                                    const uint8_t* rows, const uint8_t* scales) noexcept {
+    const size_t bytes_of_row = row_bytes(format, dim);
+    const size_t bytes = row_count * bytes_of_row;
+    const size_t overreadable =
+        bytes > kMaxOverreadBytes ? (bytes - kMaxOverreadBytes) / bytes_of_row : 0;
+    return {format, row_count, dim, bytes_of_row, rows, scales, overreadable};
+}
+
+}  // namespace nibblevec

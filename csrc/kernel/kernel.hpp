@@ -1,0 +1,42 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "formats/table_view.hpp"
+
+namespace nibblevec {
+
+// What happens to a sum of rows: the mean, Dynamic Tanh, L2, in this order, each if asked for.
+// Borrowed: alpha, beta and bias hold at least `dims` floats each, or all three are null (no DyT).
+struct HeadView {
+    const float* alpha;
+    const float* beta;
+    const float* bias;
+    bool mean;
+    bool normalize;
+};
+
+// Everything that needs wide vectors, once for each instruction set. Functions neither allocate
+// nor check: ids are below `row_count`, 0 < dims <= dim, buffers are as long as they must be.
+struct Kernel {
+    // Adds up the rows of one bag in the order of its ids, for the first `dims` dimensions, each
+    // row times its weight where `weights` is not null. The sum starts from +0.0, or from what
+    // `sum` holds if `resume`, so a bag may be given in pieces.
+    using SumRows = void (*)(const TableView& table, const uint32_t* ids, const float* weights,
+                             size_t token_count, size_t dims, bool resume, float* sum);
+
+    // Turns the sum of a bag of `token_count` tokens into its vector, in place.
+    using ApplyHead = void (*)(const HeadView& head, size_t token_count, size_t dims, float* row);
+
+    const char* name;
+    SumRows sum_rows[kRowFormatCount];
+    ApplyHead apply_head;
+};
+
+// Those that the build knows; `dispatch.hpp` tells which of them this CPU runs.
+extern const Kernel kernel_portable;
+extern const Kernel kernel_avx2;
+extern const Kernel kernel_avx512;
+
+}  // namespace nibblevec

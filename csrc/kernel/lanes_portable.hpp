@@ -1,0 +1,118 @@
+#pragma once
+// Sixteen lanes in plain C++, left to the compiler's own vectors.
+
+struct Floats {
+    float lane[16];
+};
+constexpr size_t kLaneCount = 16;
+constexpr size_t kPrefetchTokens = 8;
+constexpr size_t kFloat32TileVectors = 4;
+
+inline Floats load(const float* numbers) noexcept {
+    Floats x;
+    memcpy(x.lane, numbers, sizeof x);
+    return x;
+}
+inline Floats load_bytes(const uint8_t* bytes) noexcept {
+    Floats x;
+    memcpy(x.lane, bytes, sizeof x);
+    return x;
+}
+inline void store(float* numbers, const Floats& x) noexcept { memcpy(numbers, x.lane, sizeof x); }
+inline Floats broadcast(float x) noexcept {
+    Floats y;
+    for (float& lane : y.lane) lane = x;
+    return y;
+}
+inline Floats add(Floats x, const Floats& y) noexcept {
+    for (size_t i = 0; i < kLaneCount; ++i) x.lane[i] += y.lane[i];
+    return x;
+}
+inline Floats sub(Floats x, const Floats& y) noexcept {
+    for (size_t i = 0; i < kLaneCount; ++i) x.lane[i] -= y.lane[i];
+    return x;
+}
+inline Floats mul(Floats x, const Floats& y) noexcept {
+    for (size_t i = 0; i < kLaneCount; ++i) x.lane[i] *= y.lane[i];
+    return x;
+}
+inline Floats div(Floats x, const Floats& y) noexcept {
+    for (size_t i = 0; i < kLaneCount; ++i) x.lane[i] /= y.lane[i];
+    return x;
+}
+// Which operand a NaN gives is left open.
+inline Floats min(Floats x, const Floats& y) noexcept {
+    for (size_t i = 0; i < kLaneCount; ++i)
+        x.lane[i] = x.lane[i] < y.lane[i] ? x.lane[i] : y.lane[i];
+    return x;
+}
+inline Floats abs(Floats x) noexcept {
+    for (float& lane : x.lane) lane = fabsf(lane);
+    return x;
+}
+inline Floats copy_sign(Floats magnitude, const Floats& sign) noexcept {
+    for (size_t i = 0; i < kLaneCount; ++i)
+        magnitude.lane[i] = copysignf(magnitude.lane[i], sign.lane[i]);
+    return magnitude;
+}
+// left < right ? yes : no
+inline Floats select_less(const Floats& left, const Floats& right, Floats yes,
+                          const Floats& no) noexcept {
+    for (size_t i = 0; i < kLaneCount; ++i)
+        yes.lane[i] = left.lane[i] < right.lane[i] ? yes.lane[i] : no.lane[i];
+    return yes;
+}
+inline bool any_less(const Floats& left, const Floats& right) noexcept {
+    bool any = false;
+    for (size_t i = 0; i < kLaneCount; ++i) any |= left.lane[i] < right.lane[i];
+    return any;
+}
+// x * 2^n, n being the low bits of `exponent`.
+inline Floats add_to_exponent(Floats x, const Floats& exponent) noexcept {
+    for (size_t i = 0; i < kLaneCount; ++i) {
+        uint32_t bits, n;
+        memcpy(&bits, &x.lane[i], sizeof bits);
+        memcpy(&n, &exponent.lane[i], sizeof n);
+        bits += n << 23;
+        memcpy(&x.lane[i], &bits, sizeof bits);
+    }
+    return x;
+}
+inline void prefetch(const uint8_t*, size_t) noexcept {}
+
+// sse_q4: one unit is 16 bytes, its sums in the order of the dimensions.
+constexpr size_t kQ4UnitBytes = 16;
+constexpr size_t kQ4TileUnits = 1;
+struct Q4Unit {
+    float sums[2 * kQ4UnitBytes];
+};
+struct Q4Lookup {
+    float weights[16];
+};
+inline Q4Unit zero_q4_unit() noexcept { return {}; }
+inline Q4Unit load_q4_unit(const float* sums) noexcept {
+    Q4Unit unit;
+    memcpy(unit.sums, sums, sizeof unit);
+    return unit;
+}
+inline void store_q4_unit(float* sums, const Q4Unit& unit) noexcept {
+    memcpy(sums, unit.sums, sizeof unit);
+}
+inline Q4Weights make_q4_weights(float scale, const float* token_weight) noexcept {
+    Floats weights = mul(load(kQ4Levels), broadcast(scale));
+    if (token_weight) weights = mul(weights, broadcast(*token_weight));
+    Q4Weights packed;
+    memcpy(packed.bytes, weights.lane, sizeof packed);
+    return packed;
+}
+inline Q4Lookup load_q4_lookup(const Q4Weights& packed) noexcept {
+    Q4Lookup lookup;
+    memcpy(lookup.weights, packed.bytes, sizeof lookup);
+    return lookup;
+}
+inline void add_q4_unit(Q4Unit& unit, const uint8_t* codes, const Q4Lookup& lookup) noexcept {
+    for (size_t i = 0; i < kQ4UnitBytes; ++i) {
+        unit.sums[2 * i] += lookup.weights[codes[i] >> 4];
+        unit.sums[2 * i + 1] += lookup.weights[codes[i] & 15];
+    }
+}

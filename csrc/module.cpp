@@ -1,0 +1,10 @@
+#include <pybind11/pybind11.h>
+
+#include <bit>
+
+#include "bind_table.hpp"
+
+static_assert(std::endian::native == std::endian::little,
+              "tables are read in their own bytes, which are little-endian");
+
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) { nibblevec::bind_table(module); }

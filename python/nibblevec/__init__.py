@@ -1,0 +1,15 @@
+"""Static text embeddings straight from a 4-bit table, with the same bits on every CPU."""
+
+from nibblevec.encoder import Encoder
+from nibblevec.model_files import ModelFormatError
+from nibblevec.table import Table, kernels
+
+__all__ = ["Encoder", "ModelFormatError", "Table", "kernels"]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":  # reading the metadata takes longer than the rest of the import
+        from importlib.metadata import version
+
+        return version("nibblevec")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

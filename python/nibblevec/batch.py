@@ -1,0 +1,199 @@
+"""Files of texts in, files of vectors out."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import sys
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+STANDARD_STREAM = "-"
+JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
+
+# What `numpy.save` reserves for the header of an array of two dimensions, whatever its length.
+NPY_HEADER_BYTES = 128
+
+
+class InputError(ValueError):
+    """A line of an input does not hold a text; the message names file and line."""
+
+
+def read_texts(paths: Sequence[str], column: str) -> Iterator[str]:
+    """The texts of files, one after another.
+
+    Args:
+        paths: ``.jsonl`` or ``.ndjson`` files hold a JSON object a line (blank lines are passed
+            over), any other file, and ``"-"`` for stdin, a text a line (a blank line is an empty
+            text). UTF-8, with or without a byte order mark; lines end in LF or CRLF.
+        column: key of the text in a JSON object.
+
+    Raises:
+        OSError: a file cannot be read.
+        InputError: a line is not UTF-8, not JSON, or has no text.
+    """
+    for path in paths:
+        if path == STANDARD_STREAM:
+            yield from _lines(sys.stdin.buffer, "stdin")
+        else:
+            with open(path, "rb") as file:
+                lines = _lines(file, path)
+                if path.lower().endswith(JSON_LINES_SUFFIXES):
+                    yield from _json_texts(lines, path, column)
+                else:
+                    yield from lines
+
+
+def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
+    for number, line in enumerate(file, 1):
+        content = line.removesuffix(b"\n").removesuffix(b"\r")
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{name}, line {number}: not UTF-8: {error}") from None
+        yield text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _json_texts(lines: Iterable[str], name: str, column: str) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{name}, line {number}: not JSON: {error}") from None
+        if not isinstance(record, dict):
+            raise InputError(f"{name}, line {number}: not a JSON object")
+        if not isinstance(record.get(column), str):
+            found = f"it has {', '.join(map(repr, record))}" if column not in record else "not text"
+            raise InputError(f"{name}, line {number}: no text under {column!r} ({found:.200})")
+        yield record[column]
+
+
+class VectorWriter(Protocol):
+    """Takes blocks of vectors in order, with the texts that they are of."""
+
+    def write(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Append float32 [texts, dims]."""
+
+    def finish(self) -> None:
+        """Write what can only be written when all is known."""
+
+
+class NpyWriter:
+    """A NumPy file, float32 [rows, dims]; ``file`` must be seekable."""
+
+    def __init__(self, file: IO[bytes], dims: int) -> None:
+        self._file = file
+        self._dims = dims
+        self._rows = 0
+        self._file.write(self._header())
+
+    def write(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Append float32 [texts, dims]."""
+        self._rows += len(texts)
+        self._file.write(np.ascontiguousarray(vectors, "<f4").data)
+
+    def finish(self) -> None:
+        """Write the number of rows into the header."""
+        self._file.seek(0)
+        self._file.write(self._header())
+
+    def _header(self) -> bytes:
+        buffer = io.BytesIO()
+        shape = (self._rows, self._dims)
+        np.lib.format.write_array_header_1_0(
+            buffer, {"descr": "<f4", "fortran_order": False, "shape": shape}
+        )
+        header = buffer.getvalue()
+        if len(header) != NPY_HEADER_BYTES:
+            raise RuntimeError(f"a header of {len(header)} bytes where {NPY_HEADER_BYTES} were kept")
+        return header
+
+
+class JsonLinesWriter:
+    """An object a line: ``{"text": ..., "embedding": [...]}``.
+
+    Nine significant digits are enough to read every float32 back as it was.
+    """
+
+    def __init__(self, file: IO[bytes], dims: int) -> None:
+        self._file = file
+        self._numbers = "[" + ", ".join(["%.9g"] * dims) + "]"
+        self._rows = 0
+
+    def write(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Append a line for each text.
+
+        Raises:
+            ValueError: a number is not finite; JSON has no word for it.
+        """
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            row = self._rows + int(np.argmin(finite))
+            raise ValueError(f"the vector of row {row} is not finite and cannot be written as JSON")
+        self._rows += len(texts)
+        for text, vector in zip(texts, vectors.tolist(), strict=True):
+            numbers = self._numbers % tuple(vector)
+            line = f'{{"text": {json.dumps(text, ensure_ascii=False)}, "embedding": {numbers}}}\n'
+            self._file.write(line.encode())
+
+    def finish(self) -> None:
+        """Nothing is left to write."""
+
+
+WRITERS: dict[str, Any] = {".npy": NpyWriter, **dict.fromkeys(JSON_LINES_SUFFIXES, JsonLinesWriter)}
+
+
+@contextmanager
+def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
+    """A writer for ``path``, by its suffix, or JSON lines on stdout for ``"-"``.
+
+    A file is written beside its final name, flushed to the disk, and renamed when all went well.
+    After an error nothing is left of it, and what was there before stays.
+
+    Raises:
+        ValueError: the suffix is not one of `WRITERS`.
+        OSError: it cannot be written.
+    """
+    if path == STANDARD_STREAM:
+        writer = JsonLinesWriter(sys.stdout.buffer, dims)
+        yield writer
+        sys.stdout.buffer.flush()
+        return
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in WRITERS:
+        raise ValueError(f"{path}: its name must end in {', '.join(WRITERS)}")
+    folder, name = os.path.split(os.path.abspath(path))
+    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(unfinished, "xb") as file:
+            file_writer: VectorWriter = WRITERS[suffix](file, dims)
+            yield file_writer
+            file_writer.finish()
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        if os.path.exists(unfinished):
+            os.unlink(unfinished)
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make a rename survive a power cut, where the system lets a folder be flushed."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,237 @@
+"""Text in, vectors out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nibblevec import _core
+from nibblevec.formats import load_model
+from nibblevec.similarity import cosine_similarity
+from nibblevec.table import checked_dims, output_array
+from nibblevec.threads import thread_count
+from nibblevec.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import torch
+
+    FloatArray = NDArray[np.float32]
+
+logger = logging.getLogger(__name__)
+
+BUNDLED_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models", "default")
+
+# A call goes in blocks of so many texts or characters, whichever is less: between two of them
+# Ctrl-C is answered and progress shown, and so much of ids is in memory.
+BLOCK_TEXTS = 1024
+BLOCK_CHARACTERS = 1 << 19
+
+
+class Encoder:
+    """A static text-embedding model: the mean of the rows of a text's tokens, then Dynamic Tanh.
+
+    The table stays in its 4 bits, mapped into memory. The same text gives the same bits whatever
+    the batch, its neighbours, the number of threads and the CPU.
+
+    Args:
+        model_name_or_path: folder of a quantised SSE model; None means the bundled model
+            (English, 512 dims).
+        truncate_dim: compute only the first so many dims (Matryoshka); None means all.
+        threads: default of `encode`.
+        mmap: map the table into memory; False reads it. A mapped file must not be cut or changed
+            in place while it is in use (replacing it is fine).
+
+    Raises:
+        OSError: a file of the model is missing, cannot be read, or is not a regular file.
+        ModelFormatError: a file does not hold what it must. The tokenizer is read when the first
+            text comes, and what is wrong in it is raised then.
+        ValueError: the folder holds no model; ``truncate_dim`` is not in 1..dim; ``threads`` < 1.
+
+    >>> model = Encoder()
+    >>> vectors = model.encode(["Tea is a hot drink.", "A cup of tea.", "The stock market fell."])
+    >>> vectors.shape, vectors.dtype
+    ((3, 512), dtype('float32'))
+    >>> scores = model.similarity(vectors, vectors)
+    >>> bool(scores[0, 1] > scores[0, 2])
+    True
+    """
+
+    def __init__(
+        self,
+        model_name_or_path: str | os.PathLike[str] | None = None,
+        *,
+        truncate_dim: SupportsIndex | None = None,
+        threads: SupportsIndex | None = None,
+        mmap: bool = True,
+    ) -> None:
+        # A name that must hold when the working directory is another; None travels between
+        # machines.
+        self._path = None if model_name_or_path is None else os.path.abspath(model_name_or_path)
+        self._mmap = bool(mmap)
+        self._model = load_model(self._path or BUNDLED_MODEL, mmap=self._mmap)
+        self._dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
+        self._threads = None if threads is None else thread_count(threads)
+        self._loaded_tokenizer: Tokenizer | None = None
+
+    def encode(
+        self,
+        inputs: str | Iterable[str],
+        *,
+        batch_size: SupportsIndex = 32,
+        show_progress_bar: bool | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: SupportsIndex | None = None,
+        threads: SupportsIndex | None = None,
+        out: FloatArray | None = None,
+    ) -> FloatArray:
+        """Embed texts.
+
+        Args:
+            inputs: one text, or any iterable of texts (they are all taken before work begins).
+            batch_size: step of the progress bar; changes nothing else.
+            show_progress_bar: on stderr. None shows it if this package logs at INFO or below.
+            normalize_embeddings: scale each vector, after truncation, to length 1.
+            truncate_dim: first so many dims; None means those of the constructor.
+            threads: at most so many for what is done natively; None means the constructor's, else
+                all that this process may use. `tokenizers` has threads of its own, as many as
+                ``RAYON_NUM_THREADS`` says, or one with ``TOKENIZERS_PARALLELISM=false``.
+            out: float32 [texts, dims] (or [dims] for one text), C-contiguous, an array or
+                ``np.memmap``: written and returned. After an error its content is undefined.
+
+        Returns:
+            float32 [texts, dims]; [dims] for a single str. A text without tokens gets the head of
+            zeros.
+
+        Raises:
+            TypeError: a text is not a str (names its row).
+            ValueError: a text holds a lone surrogate (names its row); ``truncate_dim`` is not in
+                1..dim; ``batch_size`` or ``threads`` is below 1; ``out`` has another type, shape
+                or layout.
+            ModelFormatError: the tokenizer of the model is not one.
+        """
+        dims = self._dims
+        if truncate_dim is not None:
+            dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
+        threads = thread_count(self._threads if threads is None else threads)
+        step = batch_size.__index__()
+        if step < 1:
+            raise ValueError(f"batch_size must be at least 1, not {step}")
+        if show_progress_bar is None:
+            show_progress_bar = logger.getEffectiveLevel() <= logging.INFO
+
+        single = isinstance(inputs, str)
+        texts = _checked_texts((inputs,) if isinstance(inputs, str) else inputs)
+        rows = output_array(out, (dims,) if single else (len(texts), dims))
+        block_rows = rows.reshape(len(texts), dims)  # a view: `rows` is contiguous
+        blocks = _blocks(texts)
+        for begin, end in _shown(blocks, len(texts), step) if show_progress_bar else blocks:
+            ids, offsets = self._token_ids(texts[begin:end], begin)
+            _core.pool(
+                self._model.table.native,
+                ids,
+                offsets,
+                block_rows[begin:end],
+                dynamic_tanh=self._model.head.native,
+                mean=True,
+                normalize=bool(normalize_embeddings),
+                threads=threads,
+            )
+        return rows
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> FloatArray | torch.Tensor:
+        """Cosine of every vector with every other.
+
+        Args:
+            embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
+            embeddings2: [m, dims] or [dims].
+
+        Returns:
+            float32 [n, m]. A torch Tensor if torch has been imported, else an array.
+
+        Raises:
+            ValueError: more than two dimensions, or different dims.
+        """
+        return cosine_similarity(embeddings1, embeddings2)
+
+    def get_embedding_dimension(self) -> int:
+        """Number of dims that `encode` gives: ``truncate_dim``, or those of the table."""
+        return self._dims
+
+    def _tokenizer(self) -> Tokenizer:
+        if self._loaded_tokenizer is None:
+            model = self._model
+            self._loaded_tokenizer = Tokenizer(
+                model.tokenizer_json(), model.tokenizer_path, model.table.rows
+            )
+        return self._loaded_tokenizer
+
+    def _token_ids(
+        self, texts: tuple[str, ...], first_row: int
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        tokenizer = self._tokenizer()
+        try:
+            return tokenizer.encode_batch(texts)
+        except Exception:
+            for row, text in enumerate(texts, first_row):
+                try:
+                    text.encode()
+                except UnicodeEncodeError as error:
+                    raise ValueError(
+                        f"text {row} holds a lone surrogate at character {error.start}"
+                    ) from None
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "path": self._path,
+            "options": {"truncate_dim": self._dims, "threads": self._threads, "mmap": self._mmap},
+            "digest": self._model.digest(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], **state["options"])  # type: ignore[misc]
+        if self._model.digest() != state["digest"]:
+            raise ValueError(
+                f"the model at {self._path or 'its bundled place'} is not the one that was pickled"
+            )
+
+    def __repr__(self) -> str:
+        name = "" if self._path is None else f"{self._path!r}, "
+        return f"Encoder({name}truncate_dim={self._dims})"
+
+
+def _checked_texts(inputs: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(inputs, (bytes, bytearray, memoryview)):
+        raise TypeError(f"expected a str or an iterable of str, not {type(inputs).__name__}")
+    texts = tuple(inputs)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text {row} is {type(text).__name__}, expected str")
+    return texts
+
+
+def _blocks(texts: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    begin = characters = 0
+    for end, text in enumerate(texts, 1):
+        characters += len(text)
+        if end - begin == BLOCK_TEXTS or characters >= BLOCK_CHARACTERS or end == len(texts):
+            yield begin, end
+            begin, characters = end, 0
+
+
+def _shown(
+    blocks: Iterator[tuple[int, int]], texts: int, step: int
+) -> Iterator[tuple[int, int]]:
+    """The blocks, with a bar on stderr that moves as each is done."""
+    from tqdm import tqdm
+
+    with tqdm(total=-(-texts // step), desc="Batches") as bar:
+        for begin, end in blocks:
+            yield begin, end
+            bar.update(-(-end // step) - bar.n)

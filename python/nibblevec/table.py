@@ -1,0 +1,293 @@
+"""The packed embedding bag by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nibblevec import _core
+from nibblevec.threads import thread_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import SupportsIndex
+
+    from typing_extensions import Buffer
+
+    FloatArray = NDArray[np.float32]
+
+RowFormat = Literal["sse_q4", "float32"]
+
+
+def kernels() -> list[str]:
+    """Instruction sets that this CPU runs, the one in use first.
+
+    ``NIBBLEVEC_ISA`` names another than the fastest; the result of a call never depends on it.
+
+    Raises:
+        ValueError: ``NIBBLEVEC_ISA`` names one that is unknown or that this CPU lacks.
+
+    >>> "portable" in kernels()
+    True
+    """
+    return _core.kernels()
+
+
+class Table:
+    """Token embeddings kept in 4 bits (or float32), summed a bag of tokens at a time.
+
+    The table stays in the bytes it came in: nothing is expanded. Rows are added in token order in
+    float32, so the bits depend on neither the instruction set nor the number of threads.
+
+    >>> import numpy as np
+    >>> table = Table.quantize(np.eye(4, dtype=np.float32))
+    >>> table.sum_rows([0, 1, 1], [0, 1, 3])
+    array([[ 1.        , -0.06666666, -0.06666666, -0.06666666],
+           [-0.13333333,  2.        , -0.13333333, -0.13333333]],
+          dtype=float32)
+    """
+
+    def __init__(self, buffer: NDArray[np.uint8], dim: int, format: RowFormat) -> None:
+        """Use `from_buffer` or `quantize`."""
+        self._buffer = buffer
+        self._native = _core.Table(buffer, dim, format)
+
+    @classmethod
+    def from_buffer(cls, buffer: Buffer, *, dim: int, format: RowFormat = "sse_q4") -> Table:
+        """Take a table from anything that holds its bytes: bytes, an array, a memory map.
+
+        Nothing is copied. The table keeps the buffer alive; it must not be changed meanwhile.
+
+        Args:
+            buffer: contiguous. ``"sse_q4"``: uint8 [rows, dim / 2], the high nibble being the even
+                dimension, then float32 [rows] scales; a weight is ``(q / 7.5 - 1) * scale``.
+                ``"float32"``: float32 [rows, dim]. Little-endian; need not be aligned.
+            dim: number of dimensions, even for ``"sse_q4"``.
+            format: row format.
+
+        Raises:
+            ValueError: the size is not a whole number of rows, ``dim`` does not fit the format, a
+                scale is not finite, or the buffer is not contiguous.
+
+        Source: the published quantised Stable Static Embedding model, `embedding.q4_k_m.bin`.
+        """
+        view = memoryview(buffer)
+        if not view.c_contiguous:
+            raise ValueError("the buffer of a table must be contiguous")
+        return cls(np.frombuffer(view, np.uint8), dim, format)
+
+    @classmethod
+    def quantize(
+        cls,
+        weights: ArrayLike,
+        format: Literal["sse_q4"] = "sse_q4",
+        *,
+        threads: SupportsIndex | None = None,
+    ) -> Table:
+        """Pack float rows into 4 bits.
+
+        The published rule: ``scale = max|row| + 1e-8``,
+        ``q = clip(round_half_even((w / scale + 1) * 7.5), 0, 15)``, in float32.
+
+        Args:
+            weights: [rows, dim], taken as float32; ``dim`` even.
+            format: row format to pack into.
+            threads: at most so many; None means all that this process may use.
+
+        Raises:
+            ValueError: a weight is not finite, there is no row, or ``dim`` is odd.
+        """
+        if format != "sse_q4":
+            raise ValueError(f"cannot quantize to {format!r}, only to 'sse_q4'")
+        array = np.ascontiguousarray(weights, dtype=np.float32)
+        packed = _core.quantize_sse_q4(array, threads=thread_count(threads))
+        return cls(packed, array.shape[1], format)
+
+    @property
+    def native(self) -> _core.Table:
+        """The same for the kernel."""
+        return self._native
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self._native.rows
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions of a row."""
+        return self._native.dim
+
+    @property
+    def format(self) -> RowFormat:
+        """Row format: ``"sse_q4"`` or ``"float32"``."""
+        return cast(RowFormat, self._native.format)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the table in bytes, scales included."""
+        return self._buffer.nbytes
+
+    @property
+    def buffer(self) -> NDArray[np.uint8]:
+        """The bytes of the table, uint8 [nbytes], as `from_buffer` takes them; read-only."""
+        view = self._buffer.view()
+        view.flags.writeable = False
+        return view
+
+    def sum_rows(
+        self,
+        ids: ArrayLike,
+        offsets: ArrayLike,
+        *,
+        dims: SupportsIndex | None = None,
+        per_token_weights: ArrayLike | None = None,
+        threads: SupportsIndex | None = None,
+        out: FloatArray | None = None,
+    ) -> FloatArray:
+        """Add up the rows of each bag of tokens.
+
+        Args:
+            ids: row numbers of all bags end to end, any integer type, [tokens].
+            offsets: start of each bag in ``ids`` and the end of the last, [bags + 1], not
+                decreasing.
+            dims: only the first so many dimensions (the others are not read); None means all.
+            per_token_weights: float32 [tokens]; each row is multiplied by its weight first.
+            threads: at most so many; None means all that this process may use. Short work takes
+                one.
+            out: float32 [bags, dims], C-contiguous, written and returned.
+
+        Returns:
+            float32 [bags, dims]; an empty bag gives zeros.
+
+        Raises:
+            IndexError: an id is not in ``0 .. rows - 1`` (names its position).
+            TypeError: ids or offsets are not integers.
+            ValueError: offsets decrease or leave ``ids``; ``dims`` is not in ``1 .. dim``; ``out``
+                or the weights have another shape or type.
+        """
+        return self._pool(ids, offsets, dims, per_token_weights, threads, out, mean=False)
+
+    def mean_rows(
+        self,
+        ids: ArrayLike,
+        offsets: ArrayLike,
+        *,
+        dims: SupportsIndex | None = None,
+        per_token_weights: ArrayLike | None = None,
+        threads: SupportsIndex | None = None,
+        out: FloatArray | None = None,
+    ) -> FloatArray:
+        """Average the rows of each bag: `sum_rows` divided by the number of its tokens.
+
+        The bits are those of ``torch.nn.EmbeddingBag(mode="mean")`` over the expanded table.
+        Arguments, result and errors are those of `sum_rows`.
+        """
+        return self._pool(ids, offsets, dims, per_token_weights, threads, out, mean=True)
+
+    def dequantize(self, row_ids: ArrayLike | None = None) -> FloatArray:
+        """Decode rows to float32.
+
+        Args:
+            row_ids: any integer type, [n]; None means all rows.
+
+        Returns:
+            float32 [n, dim].
+
+        Raises:
+            IndexError: a row number is not in ``0 .. rows - 1``.
+        """
+        rows = np.arange(self.rows) if row_ids is None else integers(row_ids, "row_ids")
+        return _core.dequantize(self._native, rows)
+
+    def _pool(
+        self,
+        ids: ArrayLike,
+        offsets: ArrayLike,
+        dims: SupportsIndex | None,
+        weights: ArrayLike | None,
+        threads: SupportsIndex | None,
+        out: FloatArray | None,
+        *,
+        mean: bool,
+    ) -> FloatArray:
+        ids = integers(ids, "ids")
+        offsets = integers(offsets, "offsets").astype(np.int64, copy=False)
+        dims = checked_dims(dims, self.dim, "dims")
+        out = output_array(out, (max(len(offsets) - 1, 0), dims))
+        if weights is not None:
+            weights = np.ascontiguousarray(weights, dtype=np.float32)
+        _core.pool(
+            self._native,
+            ids,
+            offsets,
+            out,
+            weights=weights,
+            mean=mean,
+            threads=thread_count(threads),
+        )
+        return out
+
+    def __reduce__(self) -> tuple[Callable[..., Table], tuple[bytes, int, str]]:
+        return _table_from_bytes, (self._buffer.tobytes(), self.dim, self.format)
+
+    def __repr__(self) -> str:
+        return f"Table({self.format}, rows={self.rows}, dim={self.dim}, nbytes={self.nbytes})"
+
+
+def _table_from_bytes(buffer: bytes, dim: int, format: RowFormat) -> Table:
+    return Table.from_buffer(buffer, dim=dim, format=format)
+
+
+def integers(values: ArrayLike, name: str) -> NDArray[np.integer[Any]]:
+    """A one-dimensional contiguous array of integers in native byte order, copied if need be.
+
+    Raises:
+        TypeError: other numbers, or none.
+        ValueError: another shape.
+    """
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, not {array.ndim}")
+    if array.size == 0 and isinstance(values, (list, tuple)):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, not {array.dtype}")
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def checked_dims(dims: SupportsIndex | None, dim: int, name: str) -> int:
+    """``dims``, or ``dim`` for None.
+
+    Raises:
+        ValueError: not in ``1 .. dim``.
+    """
+    if dims is None:
+        return dim
+    count = dims.__index__()
+    if not 1 <= count <= dim:
+        raise ValueError(f"{name} {count} is not in 1..{dim}")
+    return count
+
+
+def output_array(out: FloatArray | None, shape: Sequence[int]) -> FloatArray:
+    """``out`` if it is a float32 array of this shape that can be written in place, or a new one.
+
+    Raises:
+        TypeError: ``out`` is not an array.
+        ValueError: another type, shape or layout, or it is read-only.
+    """
+    shape = tuple(shape)
+    if out is None:
+        return np.empty(shape, np.float32)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
+    if out.dtype != np.float32 or out.shape != shape:
+        raise ValueError(
+            f"out is {out.dtype} {list(out.shape)}, expected float32 {list(shape)}"
+        )
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ValueError("out must be C-contiguous and writeable")
+    return out

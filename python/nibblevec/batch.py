@@ -115,7 +115,9 @@ class NpyWriter:
         )
         header = buffer.getvalue()
         if len(header) != NPY_HEADER_BYTES:
-            raise RuntimeError(f"a header of {len(header)} bytes where {NPY_HEADER_BYTES} were kept")
+            raise RuntimeError(
+                f"a header of {len(header)} bytes where {NPY_HEADER_BYTES} were kept"
+            )
         return header
 
 

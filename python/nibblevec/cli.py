@@ -95,9 +95,7 @@ def encode(
         # The threads of `tokenizers`; it reads the variable when it starts them.
         os.environ["RAYON_NUM_THREADS"] = str(threads)
     try:
-        rows, seconds = _encode(
-            inputs, out, model, column, truncate_dim, normalize, threads, quiet
-        )
+        rows, seconds = _encode(inputs, out, model, column, truncate_dim, normalize, threads, quiet)
     except BrokenPipeError:
         raise  # click ends quietly when the reader of stdout went away
     except (OSError, ValueError) as error:
@@ -130,9 +128,7 @@ def _encode(
         batch.vector_writer(out, encoder.get_embedding_dimension()) as writer,
     ):
         while block := _take(texts):
-            vectors = encoder.encode(
-                block, normalize_embeddings=normalize, show_progress_bar=False
-            )
+            vectors = encoder.encode(block, normalize_embeddings=normalize, show_progress_bar=False)
             writer.write(block, vectors)
             rows += len(block)
             bar.update(len(block))

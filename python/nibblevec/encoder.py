@@ -225,9 +225,7 @@ def _blocks(texts: tuple[str, ...]) -> Iterator[tuple[int, int]]:
             begin, characters = end, 0
 
 
-def _shown(
-    blocks: Iterator[tuple[int, int]], texts: int, step: int
-) -> Iterator[tuple[int, int]]:
+def _shown(blocks: Iterator[tuple[int, int]], texts: int, step: int) -> Iterator[tuple[int, int]]:
     """The blocks, with a bar on stderr that moves as each is done."""
     from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""Files of a model: regular ones only, and whatever is wrong in one is named with file and field."""
+"""Files of a model: only regular ones, and whatever is wrong is named with file and field."""
 
 from __future__ import annotations
 

@@ -285,9 +285,7 @@ def output_array(out: FloatArray | None, shape: Sequence[int]) -> FloatArray:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
     if out.dtype != np.float32 or out.shape != shape:
-        raise ValueError(
-            f"out is {out.dtype} {list(out.shape)}, expected float32 {list(shape)}"
-        )
+        raise ValueError(f"out is {out.dtype} {list(out.shape)}, expected float32 {list(shape)}")
     if not (out.flags.c_contiguous and out.flags.writeable):
         raise ValueError("out must be C-contiguous and writeable")
     return out

@@ -37,7 +37,9 @@ class Tokenizer:
         except BaseException as error:  # a Rust panic is not an Exception
             if isinstance(error, KeyboardInterrupt):
                 raise
-            raise ModelFormatError(path, "tokenizer", f"tokenizers cannot load it: {error}") from None
+            raise ModelFormatError(
+                path, "tokenizer", f"tokenizers cannot load it: {error}"
+            ) from None
         self._tokenizer.no_padding()
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:

@@ -56,14 +56,14 @@ class Model:
         sha256 = hashlib.sha256()
         parts = (
             self.table.format.encode(),
-            self.table.buffer,
-            self.head.alpha,
-            self.head.beta,
-            self.head.bias,
+            self.table.buffer.data,
+            self.head.alpha.data,
+            self.head.beta.data,
+            self.head.bias.data,
             self.tokenizer_json(),
         )
         for part in parts:
-            view = memoryview(part)
-            sha256.update(view.nbytes.to_bytes(8, "little"))
-            sha256.update(view)
+            size = part.nbytes if isinstance(part, memoryview) else len(part)
+            sha256.update(size.to_bytes(8, "little"))
+            sha256.update(part)
         return sha256.hexdigest()

@@ -7,6 +7,7 @@ import json
 import mmap as mmap_module
 import os
 import stat
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,8 @@ def parse_json_object(data: bytes, path: str, field: str) -> dict[str, Any]:
     def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) < len(pairs):
-            seen: set[str] = set()
-            repeated = next(key for key, _ in pairs if key in seen or seen.add(key))
+            counts = Counter(key for key, _ in pairs)
+            repeated = next(key for key, count in counts.items() if count > 1)
             raise ModelFormatError(path, field, f"key {repeated!r} occurs twice in one object")
         return result
 

@@ -55,7 +55,9 @@ class Table:
         self._native = _core.Table(buffer, dim, format)
 
     @classmethod
-    def from_buffer(cls, buffer: Buffer, *, dim: int, format: RowFormat = "sse_q4") -> Table:
+    def from_buffer(
+        cls, buffer: Buffer | NDArray[Any], *, dim: int, format: RowFormat = "sse_q4"
+    ) -> Table:
         """Take a table from anything that holds its bytes: bytes, an array, a memory map.
 
         Nothing is copied. The table keeps the buffer alive; it must not be changed meanwhile.
@@ -73,7 +75,7 @@ class Table:
 
         Source: the published quantised Stable Static Embedding model, `embedding.q4_k_m.bin`.
         """
-        view = memoryview(buffer)
+        view = memoryview(cast(Any, buffer))
         if not view.c_contiguous:
             raise ValueError("the buffer of a table must be contiguous")
         return cls(np.frombuffer(view, np.uint8), dim, format)

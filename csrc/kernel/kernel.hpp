@@ -38,5 +38,6 @@ struct Kernel {
 extern const Kernel kernel_portable;
 extern const Kernel kernel_avx2;
 extern const Kernel kernel_avx512;
+extern const Kernel kernel_neon;
 
 }  // namespace nibblevec

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nibblevec import _core
 from nibblevec.formats import load_model
+from nibblevec.hub import ModelSource, find_model
 from nibblevec.similarity import cosine_similarity
 from nibblevec.table import checked_dims, output_array
 from nibblevec.threads import thread_count
@@ -40,15 +41,21 @@ class Encoder:
     the batch, its neighbours, the number of threads and the CPU.
 
     Args:
-        model_name_or_path: folder of a quantised SSE model; None means the bundled model
-            (English, 512 dims).
+        model_name_or_path: folder of an SSE model, quantised or float, or the name of a repository
+            on the Hugging Face hub; None means the bundled model (English, 512 dims). A path that
+            exists wins over a repository and makes no network call.
         truncate_dim: compute only the first so many dims (Matryoshka); None means all.
         threads: default of `encode`.
         mmap: map the table into memory; False reads it. A mapped file must not be cut or changed
             in place while it is in use (replacing it is fine).
+        cache_folder: where files from the hub are kept; None means the hub's usual place.
+        revision: branch, tag or commit on the hub; None means ``main``.
+        token: of the hub; None means the stored one if there is one.
+        local_files_only: take from the hub only what was fetched before; no network call.
 
     Raises:
-        OSError: a file of the model is missing, cannot be read, or is not a regular file.
+        OSError: a file of the model is missing, cannot be read, or is not a regular file; the hub
+            did not give it.
         ModelFormatError: a file does not hold what it must. The tokenizer is read when the first
             text comes, and what is wrong in it is raised then.
         ValueError: the folder holds no model; ``truncate_dim`` is not in 1..dim; ``threads`` < 1.
@@ -69,12 +76,27 @@ class Encoder:
         truncate_dim: SupportsIndex | None = None,
         threads: SupportsIndex | None = None,
         mmap: bool = True,
+        cache_folder: str | os.PathLike[str] | None = None,
+        revision: str | None = None,
+        token: bool | str | None = None,
+        local_files_only: bool = False,
     ) -> None:
-        # A name that must hold when the working directory is another; None travels between
-        # machines.
-        self._path = None if model_name_or_path is None else os.path.abspath(model_name_or_path)
-        self._mmap = bool(mmap)
-        self._model = load_model(self._path or BUNDLED_MODEL, mmap=self._mmap)
+        self._source: ModelSource | None = None  # the bundled model
+        if model_name_or_path is not None:
+            self._source = find_model(
+                model_name_or_path,
+                cache_folder=cache_folder,
+                revision=revision,
+                token=token,
+                local_files_only=local_files_only,
+            )
+        self._options = {
+            "mmap": bool(mmap),
+            "cache_folder": cache_folder,
+            "local_files_only": bool(local_files_only),
+        }
+        folder = BUNDLED_MODEL if self._source is None else self._source.folder
+        self._model = load_model(folder, mmap=bool(mmap))
         self._dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
         self._threads = None if threads is None else thread_count(threads)
         self._loaded_tokenizer: Tokenizer | None = None
@@ -188,21 +210,26 @@ class Encoder:
             raise
 
     def __getstate__(self) -> dict[str, Any]:
+        # Where the model is, not what it holds; the digest tells whether it is still the same.
+        source = self._source
         return {
-            "path": self._path,
-            "options": {"truncate_dim": self._dims, "threads": self._threads, "mmap": self._mmap},
+            "name": None if source is None else source.name,
+            "options": {
+                **self._options,
+                "revision": None if source is None else source.revision,
+                "truncate_dim": self._dims,
+                "threads": self._threads,
+            },
             "digest": self._model.digest(),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"], **state["options"])  # type: ignore[misc]
+        self.__init__(state["name"], **state["options"])  # type: ignore[misc]
         if self._model.digest() != state["digest"]:
-            raise ValueError(
-                f"the model at {self._path or 'its bundled place'} is not the one that was pickled"
-            )
+            raise ValueError(f"{self!r}: the model is not the one that was pickled")
 
     def __repr__(self) -> str:
-        name = "" if self._path is None else f"{self._path!r}, "
+        name = "" if self._source is None else f"{self._source.name!r}, "
         return f"Encoder({name}truncate_dim={self._dims})"
 
 

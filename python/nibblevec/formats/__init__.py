@@ -29,6 +29,9 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
     names = os.listdir(folder)
     if sse.TABLE_NAME in names:
         return sse.load_quantized(folder, mmap=mmap)
+    if sse.FLOAT_NAME in names:
+        return sse.load_float(folder, mmap=mmap)
     raise ValueError(
         f"{folder}: not a model that can be loaded; looked for {sse.TABLE_NAME} (quantised SSE)"
+        f" and {sse.FLOAT_NAME} with {sse.HEAD_TENSORS[0]} (float SSE)"
     )

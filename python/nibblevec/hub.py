@@ -1,0 +1,82 @@
+"""Models by name: a local path, or a repository on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+# All that any layout reads. Weights of other libraries in the same repository stay where they are.
+FILES = (
+    "tokenizer.json",
+    "config.json",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "embedding.q4_k_m.bin",
+    "model_rest.safetensors",
+    "model.safetensors",
+)
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model is.
+
+    Attributes:
+        folder: absolute path of its files.
+        name: what finds it again on another machine, or at another time: the path, or the
+            repository.
+        revision: commit of a repository; None for a path.
+    """
+
+    folder: str
+    name: str
+    revision: str | None = None
+
+
+def find_model(
+    name: str | os.PathLike[str],
+    *,
+    cache_folder: str | os.PathLike[str] | None = None,
+    revision: str | None = None,
+    token: bool | str | None = None,
+    local_files_only: bool = False,
+) -> ModelSource:
+    """The files of a model, fetched if need be.
+
+    A path that exists wins over a repository of the same name, and makes no network call.
+
+    Args:
+        name: a path, or the name of a repository such as ``"owner/model"``.
+        cache_folder: where the hub keeps its files; None means its usual place.
+        revision: branch, tag or commit; None means ``main``.
+        token: of the hub; None means the stored one if there is one.
+        local_files_only: take what was fetched before; no network call.
+
+    Raises:
+        FileNotFoundError: no such path, and not the name of a repository.
+        OSError: the repository could not be fetched, or has not been fetched before.
+    """
+    path = os.path.abspath(os.fspath(name))
+    if os.path.exists(path):
+        return ModelSource(path, path)
+    if not isinstance(name, str) or not _REPOSITORY.fullmatch(name):
+        raise FileNotFoundError(f"{os.fspath(name)}: no such folder")
+
+    import huggingface_hub
+
+    try:
+        folder = huggingface_hub.snapshot_download(
+            name,
+            revision=revision,
+            cache_dir=None if cache_folder is None else os.fspath(cache_folder),
+            token=token,
+            local_files_only=local_files_only,
+            allow_patterns=list(FILES),
+        )
+    except (OSError, ValueError) as error:
+        where = "it is not in the hub's cache" if local_files_only else "the hub did not give it"
+        raise OSError(f"{name}: no such folder, and {where}: {error}") from error
+    return ModelSource(folder, name, os.path.basename(folder))

@@ -7,6 +7,7 @@
 
 constexpr size_t kBlockDims = 16;
 constexpr size_t kBlockVectors = kBlockDims / kLaneCount;
+constexpr size_t kGroupDims = kHeadVectors * kLaneCount;
 
 // tanh within 2 ulp (1.60 over every float32). Up to 0.625 an odd polynomial, Cephes' coefficients;
 // above it 1 - 2 / (exp(2|x|) + 1) with the sign of x. A NaN fails the comparison and comes out of
@@ -18,62 +19,90 @@ constexpr size_t kBlockVectors = kBlockDims / kLaneCount;
 // minimax polynomial on [-1/2, 1/2] (relative error 2e-9). What y loses by its one rounding hardly
 // matters: the quotient, and so the error, shrinks as fast as y grows. Trained heads keep most
 // values below 0.625, so the second piece is left out where no lane wants it.
-inline Floats tanh_2ulp(Floats x) noexcept {
-    const Floats square = mul(x, x);
-    Floats p = broadcast(-5.70498872745e-3f);
-    p = add(mul(p, square), broadcast(2.06390887954e-2f));
-    p = sub(mul(p, square), broadcast(5.37397155531e-2f));
-    p = add(mul(p, square), broadcast(1.33314422036e-1f));
-    p = sub(mul(p, square), broadcast(3.33332819422e-1f));
-    const Floats small = add(mul(mul(p, square), x), x);
+//
+// One value takes some forty operations one after the other, so `kCount` vectors go through the
+// steps side by side: the processor would not look far enough ahead to overlap them by itself.
+template <size_t kCount>
+inline void multiply_add(Floats (&p)[kCount], const Floats (&x)[kCount], float addend) noexcept {
+    for (size_t v = 0; v < kCount; ++v) p[v] = add(mul(p[v], x[v]), broadcast(addend));
+}
+
+template <size_t kCount>
+inline void tanh_2ulp(Floats (&x)[kCount]) noexcept {
+    Floats square[kCount];
+    Floats p[kCount];
+    for (size_t v = 0; v < kCount; ++v) square[v] = mul(x[v], x[v]);
+    for (size_t v = 0; v < kCount; ++v) p[v] = broadcast(-5.70498872745e-3f);
+    multiply_add(p, square, 2.06390887954e-2f);
+    multiply_add(p, square, -5.37397155531e-2f);
+    multiply_add(p, square, 1.33314422036e-1f);
+    multiply_add(p, square, -3.33332819422e-1f);
+    for (size_t v = 0; v < kCount; ++v) p[v] = add(mul(mul(p[v], square[v]), x[v]), x[v]);
+
     const Floats boundary = broadcast(0.625f);
-    const Floats magnitude = abs(x);
-    if (!any_less(boundary, magnitude)) return small;
+    Mask beyond[kCount];
+    for (size_t v = 0; v < kCount; ++v) beyond[v] = less(boundary, abs(x[v]));
+    Mask any_beyond = beyond[0];
+    for (size_t v = 1; v < kCount; ++v) any_beyond = either(any_beyond, beyond[v]);
+    if (!any(any_beyond)) {
+        for (size_t v = 0; v < kCount; ++v) x[v] = p[v];
+        return;
+    }
 
     const Floats one = broadcast(1.0f);
     const Floats rounder = broadcast(12582912.0f);
-    const Floats y = mul(min(magnitude, broadcast(10.0f)), broadcast(2.885390081777927f));
-    const Floats shifted = add(y, rounder);
-    const Floats fraction = sub(y, sub(shifted, rounder));
-    Floats e = broadcast(1.5353361959569156e-4f);
-    e = add(mul(e, fraction), broadcast(1.3398873852565885e-3f));
-    e = add(mul(e, fraction), broadcast(9.61843691766262e-3f));
-    e = add(mul(e, fraction), broadcast(5.5503323674201965e-2f));
-    e = add(mul(e, fraction), broadcast(2.4022647738456726e-1f));
-    e = add(mul(e, fraction), broadcast(6.931471824645996e-1f));
-    e = add(mul(e, fraction), one);
-    e = add_to_exponent(e, shifted);
-    const Floats large = sub(one, div(broadcast(2.0f), add(e, one)));
-    return select_less(boundary, magnitude, copy_sign(large, x), small);
+    Floats shifted[kCount];
+    Floats fraction[kCount];
+    Floats e[kCount];
+    for (size_t v = 0; v < kCount; ++v) {
+        const Floats y = mul(min(abs(x[v]), broadcast(10.0f)), broadcast(2.885390081777927f));
+        shifted[v] = add(y, rounder);
+        fraction[v] = sub(y, sub(shifted[v], rounder));
+        e[v] = broadcast(1.5353361959569156e-4f);
+    }
+    multiply_add(e, fraction, 1.3398873852565885e-3f);
+    multiply_add(e, fraction, 9.61843691766262e-3f);
+    multiply_add(e, fraction, 5.5503323674201965e-2f);
+    multiply_add(e, fraction, 2.4022647738456726e-1f);
+    multiply_add(e, fraction, 6.931471824645996e-1f);
+    multiply_add(e, fraction, 1.0f);
+    for (size_t v = 0; v < kCount; ++v) {
+        const Floats exponential = add_to_exponent(e[v], shifted[v]);
+        const Floats large = sub(one, div(broadcast(2.0f), add(exponential, one)));
+        x[v] = select(beyond[v], copy_sign(large, x[v]), p[v]);
+    }
 }
 
 struct SquareSums {
     Floats lanes[kBlockVectors];
 };
 
-// Sixteen dimensions: mean and DyT in place, squares added to `squares`.
-inline void apply_block(const HeadView& head, Floats token_count, const float* alpha,
-                        const float* beta, const float* bias, float* row,
-                        SquareSums& squares) noexcept {
-    for (size_t v = 0; v < kBlockVectors; ++v) {
-        const size_t dim = v * kLaneCount;
-        Floats x = load(row + dim);
-        if (head.mean) x = div(x, token_count);
-        if (head.alpha) {
-            x = add(mul(load(alpha + dim), x), load(bias + dim));
-            x = mul(load(beta + dim), tanh_2ulp(x));
-        }
-        if (head.normalize) squares.lanes[v] = add(squares.lanes[v], mul(x, x));
-        store(row + dim, x);
+// Mean and DyT in place, squares added to `squares`.
+template <size_t kCount>
+inline void apply_vectors(const HeadView& head, Floats token_count, const float* alpha,
+                          const float* beta, const float* bias, float* row,
+                          SquareSums& squares) noexcept {
+    Floats x[kCount];
+    for (size_t v = 0; v < kCount; ++v) x[v] = load(row + v * kLaneCount);
+    if (head.mean)
+        for (size_t v = 0; v < kCount; ++v) x[v] = div(x[v], token_count);
+    if (head.alpha) {
+        for (size_t v = 0; v < kCount; ++v)
+            x[v] = add(mul(load(alpha + v * kLaneCount), x[v]), load(bias + v * kLaneCount));
+        tanh_2ulp(x);
+        for (size_t v = 0; v < kCount; ++v) x[v] = mul(load(beta + v * kLaneCount), x[v]);
     }
+    if (head.normalize) {
+        for (size_t v = 0; v < kCount; ++v) {
+            Floats& sum = squares.lanes[v % kBlockVectors];
+            sum = add(sum, mul(x[v], x[v]));
+        }
+    }
+    for (size_t v = 0; v < kCount; ++v) store(row + v * kLaneCount, x[v]);
 }
 
 inline float norm_of(const SquareSums& squares) noexcept {
-    alignas(64) float sums[kBlockDims];
-    for (size_t v = 0; v < kBlockVectors; ++v) store(sums + v * kLaneCount, squares.lanes[v]);
-    for (size_t half = kBlockDims / 2; half > 0; half /= 2)
-        for (size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
-    const float norm = sqrtf(sums[0]);
+    const float norm = sqrtf(tree_sum(squares.lanes));
     return norm < 1e-12f ? 1e-12f : norm;  // a NaN stays
 }
 
@@ -86,9 +115,13 @@ void apply_head(const HeadView& head, size_t token_count, size_t dims, float* ro
     const size_t whole_dims = dims - dims % kBlockDims;
     const size_t edge_bytes = (dims - whole_dims) * sizeof(float);
     if (head.mean || head.alpha || head.normalize) {
-        for (size_t dim = 0; dim < whole_dims; dim += kBlockDims)
-            apply_block(head, count, head.alpha + dim, head.beta + dim, head.bias + dim, row + dim,
-                        squares);
+        size_t dim = 0;
+        for (; dim + kGroupDims <= whole_dims; dim += kGroupDims)
+            apply_vectors<kHeadVectors>(head, count, head.alpha + dim, head.beta + dim,
+                                        head.bias + dim, row + dim, squares);
+        for (; dim < whole_dims; dim += kBlockDims)
+            apply_vectors<kBlockVectors>(head, count, head.alpha + dim, head.beta + dim,
+                                         head.bias + dim, row + dim, squares);
         if (edge_bytes > 0) {
             // Zeros beyond the row stay zeros, and add nothing to the squares.
             alignas(64) float edge[4][kBlockDims] = {};
@@ -98,7 +131,7 @@ void apply_head(const HeadView& head, size_t token_count, size_t dims, float* ro
                 memcpy(edge[2], head.beta + whole_dims, edge_bytes);
                 memcpy(edge[3], head.bias + whole_dims, edge_bytes);
             }
-            apply_block(head, count, edge[1], edge[2], edge[3], edge[0], squares);
+            apply_vectors<kBlockVectors>(head, count, edge[1], edge[2], edge[3], edge[0], squares);
             memcpy(row + whole_dims, edge[0], edge_bytes);
         }
     }

@@ -4,6 +4,7 @@
 using Floats = __m512;
 constexpr size_t kLaneCount = 16;
 constexpr size_t kPrefetchTokens = 8;
+constexpr size_t kHeadVectors = 4;
 constexpr size_t kFloat32TileVectors = 16;
 
 inline Floats load(const float* numbers) noexcept { return _mm512_loadu_ps(numbers); }
@@ -20,17 +21,25 @@ inline Floats abs(Floats x) noexcept { return _mm512_abs_ps(x); }
 inline Floats copy_sign(Floats magnitude, Floats sign) noexcept {
     return _mm512_or_ps(magnitude, _mm512_and_ps(_mm512_set1_ps(-0.0f), sign));
 }
-// left < right ? yes : no
-inline Floats select_less(Floats left, Floats right, Floats yes, Floats no) noexcept {
-    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(left, right, _CMP_LT_OQ), no, yes);
-}
-inline bool any_less(Floats left, Floats right) noexcept {
-    return _mm512_cmp_ps_mask(left, right, _CMP_LT_OQ) != 0;
+using Mask = __mmask16;
+inline Mask less(Floats x, Floats y) noexcept { return _mm512_cmp_ps_mask(x, y, _CMP_LT_OQ); }
+inline Mask either(Mask x, Mask y) noexcept { return _kor_mask16(x, y); }
+inline bool any(Mask x) noexcept { return x != 0; }
+inline Floats select(Mask mask, Floats yes, Floats no) noexcept {
+    return _mm512_mask_blend_ps(mask, no, yes);
 }
 // x * 2^n, n being the low bits of `exponent`.
 inline Floats add_to_exponent(Floats x, Floats exponent) noexcept {
     const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(exponent), 23);
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), n));
+}
+// Sixteen sums as a tree: i and i + 8, i and i + 4, i and i + 2, the last two.
+inline float tree_sum(const Floats (&sums)[1]) noexcept {
+    const __m256 eight =
+        _mm256_add_ps(_mm512_castps512_ps256(sums[0]), _mm512_extractf32x8_ps(sums[0], 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 inline void prefetch(const uint8_t* bytes, size_t count) noexcept {
     for (size_t i = 0; i < count; i += 64)

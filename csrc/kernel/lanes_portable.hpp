@@ -6,6 +6,7 @@ struct Floats {
 };
 constexpr size_t kLaneCount = 16;
 constexpr size_t kPrefetchTokens = 8;
+constexpr size_t kHeadVectors = 1;
 constexpr size_t kFloat32TileVectors = 4;
 
 inline Floats load(const float* numbers) noexcept {
@@ -55,17 +56,26 @@ inline Floats copy_sign(Floats magnitude, const Floats& sign) noexcept {
         magnitude.lane[i] = copysignf(magnitude.lane[i], sign.lane[i]);
     return magnitude;
 }
-// left < right ? yes : no
-inline Floats select_less(const Floats& left, const Floats& right, Floats yes,
-                          const Floats& no) noexcept {
-    for (size_t i = 0; i < kLaneCount; ++i)
-        yes.lane[i] = left.lane[i] < right.lane[i] ? yes.lane[i] : no.lane[i];
-    return yes;
+struct Mask {
+    bool lane[kLaneCount];
+};
+inline Mask less(const Floats& x, const Floats& y) noexcept {
+    Mask mask;
+    for (size_t i = 0; i < kLaneCount; ++i) mask.lane[i] = x.lane[i] < y.lane[i];
+    return mask;
 }
-inline bool any_less(const Floats& left, const Floats& right) noexcept {
-    bool any = false;
-    for (size_t i = 0; i < kLaneCount; ++i) any |= left.lane[i] < right.lane[i];
-    return any;
+inline Mask either(Mask x, const Mask& y) noexcept {
+    for (size_t i = 0; i < kLaneCount; ++i) x.lane[i] |= y.lane[i];
+    return x;
+}
+inline bool any(const Mask& mask) noexcept {
+    bool set = false;
+    for (const bool lane : mask.lane) set |= lane;
+    return set;
+}
+inline Floats select(const Mask& mask, Floats yes, const Floats& no) noexcept {
+    for (size_t i = 0; i < kLaneCount; ++i) yes.lane[i] = mask.lane[i] ? yes.lane[i] : no.lane[i];
+    return yes;
 }
 // x * 2^n, n being the low bits of `exponent`.
 inline Floats add_to_exponent(Floats x, const Floats& exponent) noexcept {
@@ -77,6 +87,13 @@ inline Floats add_to_exponent(Floats x, const Floats& exponent) noexcept {
         memcpy(&x.lane[i], &bits, sizeof bits);
     }
     return x;
+}
+// Sixteen sums as a tree: i and i + 8, i and i + 4, i and i + 2, the last two.
+inline float tree_sum(const Floats (&sums)[1]) noexcept {
+    Floats x = sums[0];
+    for (size_t half = kLaneCount / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; ++i) x.lane[i] += x.lane[i + half];
+    return x.lane[0];
 }
 inline void prefetch(const uint8_t*, size_t) noexcept {}
 

@@ -22,6 +22,8 @@ void pool_bags(const Kernel& kernel, const TableView& table, const HeadView& hea
     if (bags.bag_count == 0) return;
     const auto sum_rows = kernel.sum_rows[static_cast<size_t>(table.format)];
 
+    const auto id_end = static_cast<size_t>(bags.offsets[bags.bag_count]);
+
     const auto pool_bag = [&](size_t bag) {
         const auto begin = static_cast<size_t>(bags.offsets[bag]);
         const auto token_count = static_cast<size_t>(bags.offsets[bag + 1]) - begin;
@@ -29,9 +31,9 @@ void pool_bags(const Kernel& kernel, const TableView& table, const HeadView& hea
         size_t done = 0;
         do {
             const size_t piece = std::min(token_count - done, kPieceTokens);
-            sum_rows(table, bags.ids + begin + done,
-                     bags.weights ? bags.weights + begin + done : nullptr, piece, dims, done > 0,
-                     row);
+            const size_t at = begin + done;
+            sum_rows(table, bags.ids + at, bags.weights ? bags.weights + at : nullptr, piece,
+                     id_end - at - piece, dims, done > 0, row);
             done += piece;
         } while (done < token_count && !interruption.requested());
         kernel.apply_head(head, token_count, dims, row);

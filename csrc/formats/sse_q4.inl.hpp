@@ -13,8 +13,8 @@ constexpr size_t kQ4UnitDims = 2 * kQ4UnitBytes;
 // Adds one chunk of tokens to `kUnits` units of dimensions that start at `first_dim`.
 template <size_t kUnits>
 inline void add_q4_tile(const TableView& table, const uint32_t* ids, const Q4Weights* weights,
-                        size_t token_count, size_t first_dim, size_t dims, bool resume,
-                        float* sum) noexcept {
+                        size_t token_count, size_t ids_beyond, size_t first_dim, size_t dims,
+                        bool resume, float* sum) noexcept {
     constexpr size_t kTileDims = kUnits * kQ4UnitDims;
     const size_t tile_dims = dims - first_dim < kTileDims ? dims - first_dim : kTileDims;
     const bool partial = tile_dims < kTileDims;
@@ -29,7 +29,7 @@ inline void add_q4_tile(const TableView& table, const uint32_t* ids, const Q4Wei
     const size_t offset = first_dim / 2;
     const size_t prefetch_bytes = first_dim == 0 ? (dims + 1) / 2 : 0;  // all tiles' bytes at once
     for (size_t t = 0; t < token_count; ++t) {
-        if (t + kPrefetchTokens < token_count)
+        if (t + kPrefetchTokens < token_count + ids_beyond)
             prefetch(table.rows + ids[t + kPrefetchTokens] * table.row_bytes, prefetch_bytes);
         const uint8_t* codes = table.rows + ids[t] * table.row_bytes + offset;
         uint8_t copy[kUnits * kQ4UnitBytes];
@@ -48,11 +48,13 @@ inline void add_q4_tile(const TableView& table, const uint32_t* ids, const Q4Wei
 }
 
 void sum_sse_q4(const TableView& table, const uint32_t* ids, const float* token_weights,
-                size_t token_count, size_t dims, bool resume, float* sum) noexcept {
+                size_t token_count, size_t ids_beyond, size_t dims, bool resume,
+                float* sum) noexcept {
     if (token_count == 0 && !resume) memset(sum, 0, dims * sizeof(float));
     Q4Weights weights[kQ4ChunkTokens];
     while (token_count > 0) {
         const size_t chunk = token_count < kQ4ChunkTokens ? token_count : kQ4ChunkTokens;
+        const size_t beyond = token_count - chunk + ids_beyond;
         for (size_t t = 0; t < chunk; ++t) {
             float scale;
             memcpy(&scale, table.scales + ids[t] * sizeof scale, sizeof scale);
@@ -60,10 +62,11 @@ void sum_sse_q4(const TableView& table, const uint32_t* ids, const float* token_
         }
         for (size_t dim = 0; dim < dims;) {
             if (dims - dim > kQ4UnitDims) {
-                add_q4_tile<kQ4TileUnits>(table, ids, weights, chunk, dim, dims, resume, sum);
+                add_q4_tile<kQ4TileUnits>(table, ids, weights, chunk, beyond, dim, dims, resume,
+                                          sum);
                 dim += kQ4TileUnits * kQ4UnitDims;
             } else {
-                add_q4_tile<1>(table, ids, weights, chunk, dim, dims, resume, sum);
+                add_q4_tile<1>(table, ids, weights, chunk, beyond, dim, dims, resume, sum);
                 dim += kQ4UnitDims;
             }
         }

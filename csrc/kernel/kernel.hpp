@@ -22,9 +22,11 @@ struct HeadView {
 struct Kernel {
     // Adds up the rows of one bag in the order of its ids, for the first `dims` dimensions, each
     // row times its weight where `weights` is not null. The sum starts from +0.0, or from what
-    // `sum` holds if `resume`, so a bag may be given in pieces.
+    // `sum` holds if `resume`, so a bag may be given in pieces. The `ids_beyond` ids that follow
+    // the bag's own are those of the rows wanted next: some may be prefetched, none is added.
     using SumRows = void (*)(const TableView& table, const uint32_t* ids, const float* weights,
-                             size_t token_count, size_t dims, bool resume, float* sum);
+                             size_t token_count, size_t ids_beyond, size_t dims, bool resume,
+                             float* sum);
 
     // Turns the sum of a bag of `token_count` tokens into its vector, in place.
     using ApplyHead = void (*)(const HeadView& head, size_t token_count, size_t dims, float* row);

@@ -4,6 +4,7 @@
 using Floats = float32x4_t;
 constexpr size_t kLaneCount = 4;
 constexpr size_t kPrefetchTokens = 8;
+constexpr size_t kHeadVectors = 8;
 constexpr size_t kFloat32TileVectors = 16;
 
 inline Floats load(const float* numbers) noexcept { return vld1q_f32(numbers); }
@@ -22,17 +23,21 @@ inline Floats abs(Floats x) noexcept { return vabsq_f32(x); }
 inline Floats copy_sign(Floats magnitude, Floats sign) noexcept {
     return vbslq_f32(vdupq_n_u32(0x80000000u), sign, magnitude);
 }
-// left < right ? yes : no
-inline Floats select_less(Floats left, Floats right, Floats yes, Floats no) noexcept {
-    return vbslq_f32(vcltq_f32(left, right), yes, no);
-}
-inline bool any_less(Floats left, Floats right) noexcept {
-    return vmaxvq_u32(vcltq_f32(left, right)) != 0;
-}
+using Mask = uint32x4_t;
+inline Mask less(Floats x, Floats y) noexcept { return vcltq_f32(x, y); }
+inline Mask either(Mask x, Mask y) noexcept { return vorrq_u32(x, y); }
+inline bool any(Mask x) noexcept { return vmaxvq_u32(x) != 0; }
+inline Floats select(Mask mask, Floats yes, Floats no) noexcept { return vbslq_f32(mask, yes, no); }
 // x * 2^n, n being the low bits of `exponent`.
 inline Floats add_to_exponent(Floats x, Floats exponent) noexcept {
     const uint32x4_t n = vshlq_n_u32(vreinterpretq_u32_f32(exponent), 23);
     return vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(x), n));
+}
+// Sixteen sums as a tree: i and i + 8, i and i + 4, i and i + 2, the last two.
+inline float tree_sum(const Floats (&sums)[4]) noexcept {
+    const float32x4_t four = vaddq_f32(vaddq_f32(sums[0], sums[2]), vaddq_f32(sums[1], sums[3]));
+    const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+    return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
 }
 inline void prefetch(const uint8_t* bytes, size_t count) noexcept {
     for (size_t i = 0; i < count; i += 64) __builtin_prefetch(bytes + i);

@@ -44,9 +44,8 @@ class Table:
     >>> import numpy as np
     >>> table = Table.quantize(np.eye(4, dtype=np.float32))
     >>> table.sum_rows([0, 1, 1], [0, 1, 3])
-    array([[ 1.        , -0.06666666, -0.06666666, -0.06666666],
-           [-0.13333333,  2.        , -0.13333333, -0.13333333]],
-          dtype=float32)
+    array([[1.        , 0.06666672, 0.06666672, 0.06666672],
+           [0.13333344, 2.        , 0.13333344, 0.13333344]], dtype=float32)
     """
 
     def __init__(self, buffer: NDArray[np.uint8], dim: int, format: RowFormat) -> None:

@@ -1,0 +1,115 @@
+"""The stored vectors, which every kernel reproduces: see golden/README.md."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from numpy.typing import NDArray
+
+import nibblevec
+from nibblevec import Table, _core
+
+FOLDER = Path(__file__).parent / "golden"
+Golden = dict[str, NDArray[Any]]
+
+every_kernel = pytest.mark.parametrize("kernel", nibblevec.kernels())
+
+
+def load(path: Path) -> Golden:
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def golden() -> Golden:
+    return load(FOLDER / "golden.npz")
+
+
+@every_kernel
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sums",
+        "weighted_sums",
+        "means",
+        "dyt",
+        "dyt_normalized",
+        "truncated_normalized",
+        "float_sums",
+    ],
+)
+def test_pooled(golden: Golden, kernel: str, name: str) -> None:
+    expected = golden[name]
+    if name == "float_sums":
+        weights = golden["float_weights"]
+        table = Table.from_buffer(weights, dim=weights.shape[1], format="float32")
+        ids = golden["float_ids"]
+    else:
+        packed = golden["codes"].tobytes() + golden["scales"].tobytes()
+        table = Table.from_buffer(packed, dim=2 * golden["codes"].shape[1])
+        ids = golden["ids"]
+    head = _core.DynamicTanh(golden["alpha"], golden["beta"], golden["bias"])
+    out = np.empty_like(expected)
+    _core.pool(
+        table.native,
+        ids,
+        golden["offsets"],
+        out,
+        weights=golden["token_weights"] if name == "weighted_sums" else None,
+        dynamic_tanh=None if name.endswith(("sums", "means")) else head,
+        mean=not name.endswith("sums"),
+        normalize=name.endswith("normalized"),
+        kernel=kernel,
+    )
+    assert_same_bits(out, expected)
+
+
+@every_kernel
+def test_tanh(golden: Golden, kernel: str) -> None:
+    ones = np.ones(golden["tanh_inputs"].size, np.float32)
+    out = golden["tanh_inputs"][None].copy()
+    _core.apply_head(
+        out,
+        np.ones(1, np.uint64),
+        dynamic_tanh=_core.DynamicTanh(ones, ones, -0.0 * ones),
+        kernel=kernel,
+    )
+    assert_same_bits(out[0], golden["tanh_outputs"])
+
+
+def test_decoded(golden: Golden) -> None:
+    packed = golden["codes"].tobytes() + golden["scales"].tobytes()
+    table = Table.from_buffer(packed, dim=golden["decoded"].shape[1])
+    assert_same_bits(table.dequantize(), golden["decoded"])
+
+
+def test_quantized(golden: Golden) -> None:
+    assert Table.quantize(golden["float_weights"]).buffer.tobytes() == golden["quantized"].tobytes()
+
+
+def test_generator_reproduces_the_file(golden: Golden, tmp_path: Path) -> None:
+    path = tmp_path / "again.npz"
+    subprocess.run([sys.executable, str(FOLDER / "make_golden.py"), str(path)], check=True)
+    again = load(path)
+    assert again.keys() == golden.keys()
+    for name, array in golden.items():
+        assert again[name].dtype == array.dtype, name
+        assert again[name].shape == array.shape, name
+        assert again[name].tobytes() == array.tobytes(), name
+
+
+def test_readme_tells_every_array(golden: Golden) -> None:
+    told = {}
+    for line in (FOLDER / "README.md").read_text().splitlines():
+        row = re.fullmatch(r"\| (`.*`) \| (\w+) (\[.*\]) \| .* \|", line)
+        if row:
+            for name in re.findall(r"`(\w+)`", row[1]):
+                told[name] = f"{row[2]} {row[3]}"
+    assert told == {name: f"{array.dtype} {list(array.shape)}" for name, array in golden.items()}

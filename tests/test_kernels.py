@@ -1,0 +1,668 @@
+"""Sums and heads of every kernel against the oracle, to the bit."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import functools
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import page_end
+import pytest
+import reference
+from bits import assert_same_bits, bits
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+import nibblevec
+from nibblevec import _core
+
+FloatArray = NDArray[np.float32]
+Vectors = tuple[FloatArray, FloatArray, FloatArray]
+
+FORMATS = ("sse_q4", "float32")
+DIMS = (2, 8, 16, 30, 32, 34, 64, 384, 510, 512, 514, 1024)
+# Pairs of a table's dim and how many are computed.
+TRUNCATIONS = (
+    *((512, dims) for dims in (1, 2, 15, 17, 31, 33, 63, 65, 127, 128, 129, 191, 255, 257, 511)),
+    *((30, dims) for dims in (1, 15, 16, 29)),
+    *((34, dims) for dims in (31, 32, 33)),
+    *((130, dims) for dims in (127, 128, 129)),
+    (1024, 513),
+)
+TOKEN_COUNTS = (0, 1, 2, 7, 8, 9, 31, 63, 64, 65, 129, 1000)
+PIECE_TOKENS = 1 << 16  # a longer bag is summed in pieces
+
+every_kernel = pytest.mark.parametrize("kernel", nibblevec.kernels())
+every_format = pytest.mark.parametrize("row_format", FORMATS)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A table and its rows as the oracle decodes them."""
+
+    table: _core.Table
+    rows: FloatArray
+
+
+@dataclass(frozen=True)
+class Bags:
+    ids: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+    weights: FloatArray
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+
+def sample_from(codes: NDArray[np.uint8], scales: FloatArray, shift: int = 0) -> Sample:
+    """A table of sse_q4 whose bytes start ``shift`` bytes into an array."""
+    data = np.frombuffer(bytes(shift) + reference.pack_sse_q4(codes, scales), np.uint8)
+    table = _core.Table(data[shift:], 2 * codes.shape[1], "sse_q4")
+    return Sample(table, reference.decode_sse_q4(codes, scales))
+
+
+def float_sample(rows: FloatArray, shift: int = 0) -> Sample:
+    data = np.frombuffer(bytes(shift) + rows.tobytes(), np.uint8)
+    return Sample(_core.Table(data[shift:], rows.shape[1], "float32"), rows)
+
+
+@functools.cache
+def sample(row_format: str, dim: int, row_count: int = 37, shift: int = 0) -> Sample:
+    random = np.random.default_rng(dim * 1000 + row_count)
+    if row_format == "sse_q4":
+        codes = random.integers(0, 256, (row_count, dim // 2)).astype(np.uint8)
+        scales = random.uniform(0.01, 0.5, row_count).astype(np.float32)
+        return sample_from(codes, scales, shift)
+    return float_sample(random.standard_normal((row_count, dim)).astype(np.float32), shift)
+
+
+@functools.cache
+def random_bags(row_count: int, token_counts: tuple[int, ...] = TOKEN_COUNTS) -> Bags:
+    random = np.random.default_rng(row_count)
+    offsets = np.concatenate([[0], np.cumsum(token_counts)]).astype(np.int64)
+    ids = random.integers(0, row_count, offsets[-1]).astype(np.uint32)
+    return Bags(ids, offsets, random.standard_normal(offsets[-1]).astype(np.float32))
+
+
+@functools.cache
+def random_vectors(dim: int) -> Vectors:
+    """A head that reaches both pieces of tanh."""
+    random = np.random.default_rng(dim)
+    alpha, beta, bias = random.standard_normal((3, dim)).astype(np.float32)
+    return alpha, beta, bias
+
+
+@functools.cache
+def expected_sums(row_format: str, dim: int, dims: int, weighted: bool) -> FloatArray:
+    chosen = sample(row_format, dim)
+    bags = random_bags(len(chosen.rows))
+    weights = bags.weights if weighted else None
+    return reference.sum_rows(chosen.rows[:, :dims], bags.ids, bags.offsets, weights)
+
+
+def pool(
+    chosen: Sample,
+    bags: Bags,
+    kernel: str,
+    *,
+    dims: int | None = None,
+    weighted: bool = False,
+    vectors: Vectors | None = None,
+    mean: bool = False,
+    normalize: bool = False,
+    threads: int = 1,
+) -> FloatArray:
+    # What is not written stays recognisable.
+    out = np.full((len(bags.offsets) - 1, dims or chosen.table.dim), 1e30, np.float32)
+    _core.pool(
+        chosen.table,
+        bags.ids,
+        bags.offsets,
+        out,
+        weights=bags.weights if weighted else None,
+        dynamic_tanh=None if vectors is None else _core.DynamicTanh(*vectors),
+        mean=mean,
+        normalize=normalize,
+        threads=threads,
+        kernel=kernel,
+    )
+    return out
+
+
+def apply_head(
+    rows: FloatArray,
+    token_counts: NDArray[np.int64],
+    kernel: str,
+    *,
+    vectors: Vectors | None,
+    mean: bool,
+    normalize: bool,
+) -> FloatArray:
+    out = rows.copy()
+    _core.apply_head(
+        out,
+        token_counts.astype(np.uint64),
+        dynamic_tanh=None if vectors is None else _core.DynamicTanh(*vectors),
+        mean=mean,
+        normalize=normalize,
+        kernel=kernel,
+    )
+    return out
+
+
+# Sums
+
+
+@every_kernel
+@every_format
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("dim", DIMS)
+def test_sums(kernel: str, row_format: str, dim: int, weighted: bool) -> None:
+    chosen = sample(row_format, dim)
+    actual = pool(chosen, random_bags(len(chosen.rows)), kernel, weighted=weighted)
+    assert_same_bits(actual, expected_sums(row_format, dim, dim, weighted))
+
+
+@every_kernel
+@every_format
+@pytest.mark.parametrize(("dim", "dims"), TRUNCATIONS)
+def test_truncated_sums(kernel: str, row_format: str, dim: int, dims: int) -> None:
+    chosen = sample(row_format, dim)
+    bags = random_bags(len(chosen.rows))
+    for weighted in (False, True):
+        actual = pool(chosen, bags, kernel, dims=dims, weighted=weighted)
+        assert_same_bits(actual, expected_sums(row_format, dim, dim, weighted)[:, :dims])
+
+
+@every_kernel
+@every_format
+@pytest.mark.parametrize("dim", [2, 6, 34, 130])
+def test_unaligned_tables(kernel: str, row_format: str, dim: int) -> None:
+    # An odd number of rows of an odd number of bytes leaves the scales unaligned.
+    for row_count in (1, 3, 5):
+        bags = random_bags(row_count, (0, 1, 2, 9))
+        for shift in range(4):
+            chosen = sample(row_format, dim, row_count, shift)
+            expected = reference.sum_rows(chosen.rows, bags.ids, bags.offsets)
+            assert_same_bits(pool(chosen, bags, kernel), expected)
+
+
+@every_kernel
+def test_special_scales(kernel: str) -> None:
+    scales = np.array(
+        [0.0, -0.0, -1.5, 1.4e-45, 1e-40, -3e-39, 1.1754944e-38, 1e38, -1e38, 3.4028235e38],
+        np.float32,
+    )
+    assert (scales[3:6] != 0).all()
+    codes = np.arange(256, dtype=np.uint8)[None].repeat(len(scales), axis=0)
+    chosen = sample_from(codes, scales)
+    # Each row alone, each with each, and all of them, where large ones overflow.
+    pairs = [(i, j) for i in range(len(scales)) for j in range(len(scales))]
+    sizes = [1] * len(scales) + [2] * len(pairs) + [len(scales)]
+    ids = [*range(len(scales)), *(i for pair in pairs for i in pair), *range(len(scales))]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    weights = np.resize(np.array([1, -1, 0, -0.0, 1e-30, 1e30], np.float32), len(ids))
+    bags = Bags(np.array(ids, np.uint32), offsets, weights)
+    for weighted in (False, True):
+        expected = reference.sum_rows(
+            chosen.rows, bags.ids, bags.offsets, weights if weighted else None
+        )
+        assert_same_bits(pool(chosen, bags, kernel, weighted=weighted), expected)
+
+
+@every_kernel
+def test_special_numbers_of_float32_rows(kernel: str) -> None:
+    numbers = np.array(
+        [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3.4e38, -3.4e38, 1.0], np.float32
+    )
+    rows = np.stack([np.roll(np.resize(numbers, 50), shift) for shift in range(len(numbers))])
+    chosen = float_sample(rows)
+    bags = random_bags(len(rows), (0, *[1] * 12, 2, 3, 9))
+    weights = np.resize(np.array([1, 0, -2, np.inf, np.nan], np.float32), len(bags.ids))
+    bags = Bags(bags.ids, bags.offsets, weights)
+    for weighted in (False, True):
+        expected = reference.sum_rows(rows, bags.ids, bags.offsets, weights if weighted else None)
+        assert_same_bits(pool(chosen, bags, kernel, weighted=weighted), expected)
+
+
+@every_kernel
+@every_format
+@pytest.mark.parametrize("extra", [-1, 0, 1, PIECE_TOKENS + 70])
+def test_bags_in_pieces(kernel: str, row_format: str, extra: int) -> None:
+    chosen = sample(row_format, 34)
+    bags = random_bags(len(chosen.rows), (3, PIECE_TOKENS + extra, 2))
+    expected = _sums_of_long_bags(row_format, extra)
+    assert_same_bits(pool(chosen, bags, kernel, weighted=True, mean=True), expected)
+
+
+@functools.cache
+def _sums_of_long_bags(row_format: str, extra: int) -> FloatArray:
+    chosen = sample(row_format, 34)
+    bags = random_bags(len(chosen.rows), (3, PIECE_TOKENS + extra, 2))
+    sums = reference.sum_rows(chosen.rows, bags.ids, bags.offsets, bags.weights)
+    return reference.mean(sums, bags.counts)
+
+
+@every_kernel
+@every_format
+def test_a_bag_does_not_depend_on_its_neighbours(kernel: str, row_format: str) -> None:
+    chosen = sample(row_format, 510)
+    bags = random_bags(len(chosen.rows))
+    head = random_vectors(510)
+    together = pool(chosen, bags, kernel, weighted=True, vectors=head, mean=True, normalize=True)
+    for i, row in enumerate(together):
+        begin, end = bags.offsets[i], bags.offsets[i + 1]
+        one = Bags(bags.ids[begin:end], np.array([0, end - begin]), bags.weights[begin:end])
+        alone = pool(chosen, one, kernel, weighted=True, vectors=head, mean=True, normalize=True)
+        assert_same_bits(alone[0], row)
+
+
+@every_kernel
+@every_format
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_do_not_change_bits(kernel: str, row_format: str, threads: int) -> None:
+    few = sample(row_format, 30)
+    bags = random_bags(len(few.rows))
+    assert_same_bits(
+        pool(few, bags, kernel, threads=threads), expected_sums(row_format, 30, 30, False)
+    )
+
+    # Worth seven threads: 12 ms at 0.03 ns a token and 0.5 ns a bag, times 512 dimensions.
+    # Blocks of 64 bags begin anywhere among the 61 that repeat.
+    repeats = 270
+    chosen = sample(row_format, 512)
+    counts = tuple(range(61))
+    bags = random_bags(len(chosen.rows), counts)
+    assert 512 * repeats * (0.03 * sum(counts) + 0.5 * len(counts)) > 11e6
+    many = Bags(
+        np.tile(bags.ids, repeats),
+        np.concatenate([[0], np.cumsum(np.tile(counts, repeats))]),
+        np.tile(bags.weights, repeats),
+    )
+    sums = reference.sum_rows(chosen.rows, bags.ids, bags.offsets, bags.weights)
+    expected = reference.head(
+        sums, bags.counts, vectors=random_vectors(512), with_mean=True, with_normalize=True
+    )
+    actual = pool(
+        chosen,
+        many,
+        kernel,
+        weighted=True,
+        vectors=random_vectors(512),
+        mean=True,
+        normalize=True,
+        threads=threads,
+    )
+    assert_same_bits(actual[:61], expected)
+    repeated = actual.view(np.uint32).reshape(repeats, 61, 512)
+    assert (repeated == repeated[0]).all()
+
+
+@every_kernel
+def test_arrays_need_not_be_aligned(kernel: str) -> None:
+    chosen = sample("sse_q4", 130)
+    bags = random_bags(len(chosen.rows))
+    moved = np.frombuffer(b"?" + bags.ids.tobytes(), np.uint8)[1:].view(np.uint32)
+    assert not moved.flags.aligned
+    expected = expected_sums("sse_q4", 130, 130, False)
+    actual = pool(chosen, Bags(moved, bags.offsets, bags.weights), kernel)
+    assert_same_bits(actual, expected)
+
+
+# Heads
+
+HEADS = [
+    pytest.param(dyt, mean, normalize, id="-".join(names) or "nothing")
+    for dyt in (False, True)
+    for mean in (False, True)
+    for normalize in (False, True)
+    for names in [
+        [name for name, on in (("mean", mean), ("dyt", dyt), ("normalize", normalize)) if on]
+    ]
+]
+
+
+@every_kernel
+@pytest.mark.parametrize(("dyt", "mean", "normalize"), HEADS)
+def test_heads(kernel: str, dyt: bool, mean: bool, normalize: bool) -> None:
+    for dims in (*DIMS, 1, 3, 7, 15, 17, 31, 33, 127, 129, 511):
+        random = np.random.default_rng(dims)
+        counts = np.array([0, 1, 2, 3, 129, 16777217, 1 << 40])
+        magnitudes = np.array([0, 1, 1e-3, 30, 1e-25, 1e25, 1], np.float32)[:, None]
+        sums = random.standard_normal((len(counts), dims)).astype(np.float32) * magnitudes
+        vectors = random_vectors(dims) if dyt else None
+        expected = reference.head(
+            sums, counts, vectors=vectors, with_mean=mean, with_normalize=normalize
+        )
+        actual = apply_head(sums, counts, kernel, vectors=vectors, mean=mean, normalize=normalize)
+        assert_same_bits(actual, expected)
+
+
+@every_kernel
+@pytest.mark.parametrize(("dyt", "mean", "normalize"), HEADS)
+@pytest.mark.parametrize("shape", [(34, 34), (512, 512), (512, 32), (512, 129), (30, 15)])
+def test_pool_applies_the_head(
+    kernel: str, shape: tuple[int, int], dyt: bool, mean: bool, normalize: bool
+) -> None:
+    dim, dims = shape
+    chosen = sample("sse_q4", dim)
+    bags = random_bags(len(chosen.rows))
+    vectors = random_vectors(dim) if dyt else None
+    expected = reference.head(
+        expected_sums("sse_q4", dim, dims, False),
+        bags.counts,
+        vectors=vectors,
+        with_mean=mean,
+        with_normalize=normalize,
+    )
+    actual = pool(chosen, bags, kernel, dims=dims, vectors=vectors, mean=mean, normalize=normalize)
+    assert_same_bits(actual, expected)
+
+
+@every_kernel
+@pytest.mark.parametrize(("dyt", "mean", "normalize"), HEADS)
+def test_heads_of_special_numbers(kernel: str, dyt: bool, mean: bool, normalize: bool) -> None:
+    specials = np.array(
+        [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-40, 1e38, -3.4e38, 0.625, -0.625, 9.5],
+        np.float32,
+    )
+    for dims in (1, 16, 21, 40):
+        plain = np.linspace(-2, 2, dims, dtype=np.float32)
+        rows = []
+        for i, special in enumerate(specials):
+            # One alone among ordinary numbers, in a whole block and at the edge, and all of them.
+            for place in (i % dims, dims - 1):
+                row = plain.copy()
+                row[place] = special
+                rows.append(row)
+            rows.append(np.full(dims, special, np.float32))
+        rows.append(np.resize(specials, dims))
+        rows.append(np.resize(specials[3:7], dims))
+        sums = np.stack(rows)
+        counts = np.arange(len(sums))
+        alpha = np.resize(np.array([1, -1, 0.5], np.float32), dims)
+        beta = np.resize(np.array([1, -2, 0.0, np.inf], np.float32), dims)
+        bias = np.resize(np.array([-0.0, 0.25, 0.0, -3, np.nan], np.float32), dims)
+        for vectors in ((alpha, beta, bias), (alpha, np.ones_like(beta), np.zeros_like(bias))):
+            chosen = vectors if dyt else None
+            expected = reference.head(
+                sums, counts, vectors=chosen, with_mean=mean, with_normalize=normalize
+            )
+            actual = apply_head(
+                sums, counts, kernel, vectors=chosen, mean=mean, normalize=normalize
+            )
+            assert_same_bits(actual, expected)
+
+
+@every_kernel
+def test_tiny_rows_are_divided_by_the_least_norm(kernel: str) -> None:
+    rows = np.array([[3e-13, 4e-13], [3e-12, 4e-12], [0, 0], [1e-30, 0]], np.float32)
+    actual = apply_head(
+        rows, np.ones(4, np.int64), kernel, vectors=None, mean=False, normalize=True
+    )
+    by_hand = np.array([[0.3, 0.4], [0.6, 0.8], [0, 0], [1e-18, 0]])
+    np.testing.assert_allclose(actual.astype(np.float64), by_hand, rtol=1e-6)
+    assert_same_bits(actual, reference.normalize(rows))
+
+
+# tanh
+
+
+def tanh_of(x: FloatArray, kernel: str) -> FloatArray:
+    """The kernel's tanh, through a head that changes nothing else, not even -0.0."""
+    dims = 1024
+    assert x.size % dims == 0
+    ones = np.ones(dims, np.float32)
+    return apply_head(
+        x.reshape(-1, dims),
+        np.ones(x.size // dims, np.int64),
+        kernel,
+        vectors=(ones, ones, -0.0 * ones),
+        mean=False,
+        normalize=False,
+    ).reshape(-1)
+
+
+def assert_within_2_ulp(actual: FloatArray, x: FloatArray) -> None:
+    with np.errstate(invalid="ignore"):
+        exact = np.tanh(x.astype(np.float64))
+    _, exponent = np.frexp(exact)
+    ulp = np.ldexp(1.0, np.maximum(exponent - 24, -149))
+    error = np.abs(actual - exact) / ulp
+    isnan = np.isnan(x)
+    assert (np.isnan(actual) == isnan).all()
+    error[isnan] = 0
+    worst = int(error.argmax())
+    assert error[worst] <= 2, f"{error[worst]} ulp at {x[worst].item().hex()}"
+    # The polynomial turns -0.0 into 0.0.
+    assert (np.signbit(actual) == np.signbit(x))[~isnan & (x != 0)].all()
+
+
+def float_range(first_bits: int, count: int, step: int = 1) -> FloatArray:
+    last = first_bits + count * step
+    return np.arange(first_bits, last, step, dtype=np.uint64).astype(np.uint32).view(np.float32)
+
+
+def bits_of(number: float) -> int:
+    return int(np.float32(number).view(np.uint32))
+
+
+@functools.cache
+def tanh_inputs() -> FloatArray:
+    window = 1 << 15
+    around = (0.0, -0.0, 1.1754944e-38, 1e-4, 0.625, -0.625, 9.01, 10.0, -10.0, np.inf, -np.inf)
+    parts = [float_range(max(0, bits_of(number) - window // 2), window) for number in around]
+    # Every 1021st of all floats, then ten times as dense where tanh bends.
+    parts.append(float_range(0, (1 << 32) // 1021, 1021))
+    bend = bits_of(16.0) - bits_of(2**-6)
+    parts += [float_range(bits_of(sign * 2**-6), bend // 101, 101) for sign in (1, -1)]
+    x = np.concatenate(parts)
+    return np.concatenate([x, np.zeros(-x.size % 1024, np.float32)])
+
+
+@functools.cache
+def expected_tanh() -> FloatArray:
+    return reference.tanh(tanh_inputs())
+
+
+def test_reference_tanh_is_within_2_ulp() -> None:
+    assert_within_2_ulp(expected_tanh(), tanh_inputs())
+
+
+@every_kernel
+def test_tanh(kernel: str) -> None:
+    x = tanh_inputs()
+    assert np.isnan(x).any()
+    assert np.isinf(x).any()
+    # Equal bits, so within 2 ulp as the oracle is.
+    assert_same_bits(tanh_of(x, kernel), expected_tanh())
+
+
+@pytest.mark.slow
+def test_tanh_of_every_float() -> None:
+    block = 1 << 22
+    for first in range(0, 1 << 32, block):
+        x = float_range(first, block)
+        expected = reference.tanh(x)
+        assert_within_2_ulp(expected, x)
+        for kernel in nibblevec.kernels():
+            assert_same_bits(tanh_of(x, kernel), expected)
+
+
+# Memory
+
+
+def run_page_end(argument: str) -> subprocess.CompletedProcess[str]:
+    program = Path(page_end.__file__)
+    return subprocess.run(
+        [sys.executable, "-X", "faulthandler", str(program), argument],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+@every_kernel
+def test_nothing_beyond_a_buffer_is_touched(kernel: str) -> None:
+    result = run_page_end(kernel)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+def test_reading_beyond_a_buffer_would_be_noticed() -> None:
+    assert run_page_end("--overread").returncode in (-signal.SIGSEGV, -signal.SIGBUS)
+
+
+# The caller's floating-point environment
+
+on_x86_linux = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64",
+    reason="the layout of fenv_t and the names of its bits are those of glibc on x86-64",
+)
+UPWARD = 0x4000  # MXCSR: round towards +infinity
+FLUSH_DENORMALS = 0x8040  # MXCSR: results and operands that are denormal become zero
+MXCSR_WORD = 7  # of the 32-bit words of fenv_t
+
+
+@contextmanager
+def mxcsr_bits(wanted: int) -> Iterator[None]:
+    libm = ctypes.CDLL(ctypes.util.find_library("m"))
+    saved = (ctypes.c_uint32 * 8)()
+    changed = (ctypes.c_uint32 * 8)()
+    assert libm.fegetenv(saved) == 0
+    assert libm.fegetenv(changed) == 0
+    changed[MXCSR_WORD] |= wanted
+    assert libm.fesetenv(changed) == 0
+    try:
+        yield
+    finally:
+        libm.fesetenv(saved)
+
+
+@functools.cache
+def denormal_sample() -> Sample:
+    codes = np.arange(64, dtype=np.uint8).reshape(4, 16)
+    return sample_from(codes, np.array([1e-38, 1e-40, 2e-38, 1], np.float32))
+
+
+@functools.cache
+def weights_to_quantize() -> FloatArray:
+    return np.linspace(-1, 1, 640, dtype=np.float32).reshape(10, 64)
+
+
+def outcomes(kernel: str) -> list[bytes]:
+    """The bytes that come of everything that computes; inputs are made when it is first called."""
+    chosen = sample("sse_q4", 34)
+    bags = random_bags(4)
+    vectors = random_vectors(34)
+    results: list[NDArray[np.float32] | NDArray[np.uint8]] = [
+        pool(chosen, bags, kernel, weighted=True),
+        pool(chosen, bags, kernel, vectors=vectors, mean=True, normalize=True),
+        pool(denormal_sample(), bags, kernel),
+        _core.dequantize(denormal_sample().table, np.arange(4)),
+        _core.quantize_sse_q4(weights_to_quantize()),
+        apply_head(
+            weights_to_quantize(),
+            np.full(10, 3),
+            kernel,
+            vectors=random_vectors(64),
+            mean=True,
+            normalize=True,
+        ),
+    ]
+    return [result.tobytes() for result in results]
+
+
+@on_x86_linux
+@every_kernel
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rounding_mode_of_the_caller_changes_nothing(kernel: str, threads: int) -> None:
+    expected = outcomes(kernel)
+    chosen = sample("sse_q4", 512)
+    bags = random_bags(len(chosen.rows), (20,) * 9000)
+    large = pool(chosen, bags, kernel, mean=True, threads=threads)
+    with mxcsr_bits(UPWARD):
+        is_set = np.float32(1) + np.float32(2**-30) > 1
+        actual = outcomes(kernel)
+        actual_large = pool(chosen, bags, kernel, mean=True, threads=threads)
+        is_still_set = np.float32(1) + np.float32(2**-30) > 1
+    assert is_set
+    assert is_still_set
+    assert not np.float32(1) + np.float32(2**-30) > 1
+    assert actual == expected
+    assert (bits(actual_large) == bits(large)).all()
+
+
+@on_x86_linux
+@every_kernel
+def test_flushed_denormals_of_the_caller_change_nothing(kernel: str) -> None:
+    expected = outcomes(kernel)
+    half_of_smallest_normal = np.array([1.1754944e-38], np.float32)
+    with mxcsr_bits(FLUSH_DENORMALS):
+        is_flushed = not (half_of_smallest_normal * np.float32(0.5)).view(np.uint32)[0]
+        actual = outcomes(kernel)
+    assert is_flushed
+    assert actual == expected
+
+
+# The bundled model
+
+
+@every_kernel
+@pytest.mark.parametrize("dims", [512, 129, 32])
+def test_bundled_model(kernel: str, dims: int) -> None:
+    folder = Path(str(files("nibblevec"))) / "models" / "default"
+    data = np.fromfile(folder / "embedding.q4_k_m.bin", np.uint8)
+    row_count, dim = 30522, 512
+    assert data.size == row_count * (dim // 2 + 4)
+    codes = data[: row_count * dim // 2].reshape(row_count, -1)
+    scales = data[codes.size :].view("<f4").astype(np.float32)
+    rest = load_file(str(folder / "model_rest.safetensors"))
+    vectors = (rest["dyt.alpha"], rest["dyt.beta"], rest["dyt.bias"])
+
+    bags = random_bags(row_count, (0, 1, 9, 64, 129, 400))
+    used, ids = np.unique(bags.ids, return_inverse=True)
+    rows = reference.decode_sse_q4(codes[used], scales[used])[:, :dims]
+    expected = reference.head(
+        reference.sum_rows(rows, ids, bags.offsets),
+        bags.counts,
+        vectors=vectors,
+        with_mean=True,
+        with_normalize=True,
+    )
+    chosen = Sample(_core.Table(data, dim, "sse_q4"), rows)
+    actual = pool(chosen, bags, kernel, dims=dims, vectors=vectors, mean=True, normalize=True)
+    assert_same_bits(actual, expected)
+
+
+# Errors
+
+
+def test_unknown_kernel() -> None:
+    chosen = sample("sse_q4", 8)
+    calls: list[Callable[[], object]] = [
+        lambda: pool(chosen, random_bags(37), "mmx"),
+        lambda: apply_head(
+            np.zeros((1, 2), np.float32),
+            np.ones(1, np.int64),
+            "mmx",
+            vectors=None,
+            mean=True,
+            normalize=False,
+        ),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"no kernel named 'mmx'.*portable"):
+            call()

@@ -1,0 +1,9 @@
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--texts", type=Path, help="compare on the lines of this file, not on made-up sentences"
+    )

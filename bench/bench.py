@@ -77,13 +77,14 @@ def kernel(
         "one hot row": np.full(TOKENS, ROWS // 2, np.uint32),
     }
     clock = partial(timed, repeats=repeats, seconds=seconds)
-    figures: list[Figure] = [
-        {**figure, "environment": environment}
-        for figure in (
-            *sum_figures(kinds, rivals, rng, clock),
-            *head_figures(natural_name, natural, rng, clock),
-        )
+    begin, cpu_begin = time.perf_counter(), time.process_time()
+    measured = [
+        *sum_figures(kinds, rivals, rng, clock),
+        *head_figures(natural_name, natural, rng, clock),
     ]
+    share = (time.process_time() - cpu_begin) / (time.perf_counter() - begin)
+    environment["cpu_share"] = round(share, 3)
+    figures: list[Figure] = [{**figure, "environment": environment} for figure in measured]
     if json_file is not None:
         json_file.write_text("".join(json.dumps(figure) + "\n" for figure in figures), "utf-8")
     click.echo(report(figures))

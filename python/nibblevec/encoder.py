@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -141,7 +142,7 @@ class Encoder:
         if truncate_dim is not None:
             dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
         threads = thread_count(self._threads if threads is None else threads)
-        step = batch_size.__index__()
+        step = operator.index(batch_size)
         if step < 1:
             raise ValueError(f"batch_size must be at least 1, not {step}")
         if show_progress_bar is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -268,7 +269,7 @@ def checked_dims(dims: SupportsIndex | None, dim: int, name: str) -> int:
     """
     if dims is None:
         return dim
-    count = dims.__index__()
+    count = operator.index(dims)
     if not 1 <= count <= dim:
         raise ValueError(f"{name} {count} is not in 1..{dim}")
     return count

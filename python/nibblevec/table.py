@@ -291,6 +291,6 @@ def output_array(out: FloatArray | None, shape: Sequence[int]) -> FloatArray:
         raise ValueError(
             f"out is {out.dtype} {list(out.shape)}, expected float32 {list(shape)}"
         )
-    if not (out.flags.c_contiguous and out.flags.writeable):
-        raise ValueError("out must be C-contiguous and writeable")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError("out must be C-contiguous, aligned and writeable")
     return out

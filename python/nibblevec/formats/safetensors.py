@@ -54,7 +54,9 @@ def read_safetensors(path: str, *, mmap: bool = True) -> dict[str, Tensor]:
     """
     file = map_file(path, mmap=mmap)
     if file.size < LENGTH_BYTES:
-        raise ModelFormatError(path, "header length", f"file of {file.size} bytes, expected 8 more")
+        raise ModelFormatError(
+            path, "header length", f"file of {file.size} bytes, expected at least 8"
+        )
     header_bytes = int.from_bytes(file[:LENGTH_BYTES].tobytes(), "little")
     room = file.size - LENGTH_BYTES
     if header_bytes > min(room, MAX_HEADER_BYTES):

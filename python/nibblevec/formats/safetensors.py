@@ -67,7 +67,10 @@ def read_safetensors(path: str, *, mmap: bool = True) -> dict[str, Tensor]:
             + (" (what is left of the file)" if room < MAX_HEADER_BYTES else ""),
         )
     data_begin = LENGTH_BYTES + header_bytes
-    header = parse_json_object(file[LENGTH_BYTES:data_begin].tobytes(), path, "header")
+    header_json = file[LENGTH_BYTES:data_begin].tobytes()
+    if header_json and not header_json.startswith(b"{"):
+        raise ModelFormatError(path, "header", f"begins with {header_json[:1]!r}, expected b'{{'")
+    header = parse_json_object(header_json, path, "header")
     _check_metadata(header.pop("__metadata__", {}), path)
     data = file[data_begin:]
     spans = {name: _checked_span(entry, name, data.size, path) for name, entry in header.items()}

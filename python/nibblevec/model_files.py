@@ -105,7 +105,7 @@ def parse_json_object(data: bytes, path: str, field: str) -> dict[str, Any]:
         if len(result) < len(pairs):
             counts = Counter(key for key, _ in pairs)
             repeated = next(key for key, count in counts.items() if count > 1)
-            raise ModelFormatError(path, field, f"key {repeated!r} occurs twice in one object")
+            raise ModelFormatError(path, field, f"key {repeated!r:.80} occurs twice in one object")
         return result
 
     try:

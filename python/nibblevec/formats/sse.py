@@ -76,13 +76,13 @@ def load_float(folder: str, *, mmap: bool = True) -> Model:
         raise ModelFormatError(
             path,
             WEIGHT_TENSOR,
-            f"{weight.dtype} {list(weight.shape)}, expected {', '.join(ROW_FORMATS)} [rows, dim]",
+            f"{weight.dtype} {list(weight.shape)!r:.80}, expected {', '.join(ROW_FORMATS)} [rows, dim]",
         )
     if weight.shape[0] == 0 or weight.shape[1] != len(head.alpha):
         raise ModelFormatError(
             path,
             WEIGHT_TENSOR,
-            f"shape {list(weight.shape)}, expected [rows, {len(head.alpha)}] as dyt.alpha has",
+            f"shape {list(weight.shape)!r:.80}, expected [rows, {len(head.alpha)}] as dyt.alpha has",
         )
     table = Table.from_buffer(weight.data, dim=weight.shape[1], format=ROW_FORMATS[weight.dtype])
     return Model("SSE, float", table, head, tokenizer_path)
@@ -116,7 +116,7 @@ def _head_vector(
         raise ModelFormatError(
             path,
             name,
-            f"{tensor.dtype} {list(tensor.shape)}, expected {' or '.join(dtypes)} with one"
+            f"{tensor.dtype} {list(tensor.shape)!r:.80}, expected {' or '.join(dtypes)} with one"
             " dimension, not empty",
         )
     vector = _as_float32(tensor)
@@ -131,7 +131,8 @@ def _head_vector(
 
 def _tensor(tensors: dict[str, Tensor], name: str, path: str) -> Tensor:
     if name not in tensors:
-        raise ModelFormatError(path, name, f"missing; the file holds {', '.join(tensors) or '-'}")
+        found = ", ".join(tensors) or "-"
+        raise ModelFormatError(path, name, f"missing; the file holds {found:.200}")
     return tensors[name]
 
 

@@ -57,6 +57,7 @@ class Tokenizer:
 
 def _check_ids(content: dict[str, Any], path: str, rows: int) -> None:
     tokens: dict[int, str] = {}
+    ids: dict[str, int] = {}
     for field, token, number in _vocabulary(content, path):
         if type(number) is not int or not 0 <= number < rows:
             raise ModelFormatError(
@@ -66,6 +67,11 @@ def _check_ids(content: dict[str, Any], path: str, rows: int) -> None:
             raise ModelFormatError(
                 path, field, f"id {number} is given to {tokens[number]!r:.80} and {token!r:.80}"
             )
+        if field == "added_tokens" and ids.get(token, number) != number:
+            raise ModelFormatError(
+                path, field, f"{token!r:.80} is given the ids {ids[token]} and {number}"
+            )
+        ids.setdefault(token, number)
 
 
 def _vocabulary(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, Any]]:

@@ -32,6 +32,7 @@ class Tokenizer:
         _check_ids(parse_json_object(tokenizer_json, path, "tokenizer"), path, rows)
         import tokenizers
 
+        self._path = path
         try:
             self._tokenizer: tokenizers.Tokenizer = tokenizers.Tokenizer.from_buffer(tokenizer_json)
         except BaseException as error:  # a Rust panic is not an Exception
@@ -47,8 +48,17 @@ class Tokenizer:
 
         Returns:
             ids uint32 [tokens] of all texts end to end; offsets int64 [texts + 1].
+
+        Raises:
+            ModelFormatError: the tokenizer does not hold what it asks for itself.
         """
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        try:
+            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        except Exception as error:
+            if type(error) is not Exception:  # one that is not of `tokenizers` itself
+                raise
+            problem = f"tokenizers cannot encode with it: {error}"
+            raise ModelFormatError(self._path, "tokenizer", problem) from None
         offsets = np.zeros(len(texts) + 1, np.int64)
         np.cumsum([len(encoding) for encoding in encodings], out=offsets[1:])
         all_ids = chain.from_iterable(encoding.ids for encoding in encodings)

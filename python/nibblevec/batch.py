@@ -73,7 +73,8 @@ def _json_texts(lines: Iterable[str], name: str, column: str) -> Iterator[str]:
         if not isinstance(record, dict):
             raise InputError(f"{name}, line {number}: not a JSON object")
         if not isinstance(record.get(column), str):
-            found = f"it has {', '.join(map(repr, record))}" if column not in record else "not text"
+            keys = ", ".join(map(repr, record)) or "nothing"
+            found = f"it has {keys}" if column not in record else "not text"
             raise InputError(f"{name}, line {number}: no text under {column!r} ({found:.200})")
         yield record[column]
 

@@ -38,7 +38,7 @@ def read_texts(paths: Sequence[str], column: str) -> Iterator[str]:
 
     Raises:
         OSError: a file cannot be read.
-        InputError: a line is not UTF-8, not JSON, or has no text.
+        InputError: a line is not UTF-8, not JSON, has no text or one with a lone surrogate.
     """
     for path in paths:
         if path == STANDARD_STREAM:
@@ -76,6 +76,11 @@ def _json_texts(lines: Iterable[str], name: str, column: str) -> Iterator[str]:
             keys = ", ".join(map(repr, record)) or "nothing"
             found = f"it has {keys}" if column not in record else "not text"
             raise InputError(f"{name}, line {number}: no text under {column!r} ({found:.200})")
+        try:
+            record[column].encode()
+        except UnicodeEncodeError as error:
+            what = f"a lone surrogate at character {error.start} of the text"
+            raise InputError(f"{name}, line {number}: {what}") from None
         yield record[column]
 
 

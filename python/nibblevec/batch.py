@@ -181,7 +181,8 @@ def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
     if suffix not in WRITERS:
         raise ValueError(f"{path}: its name must end in {', '.join(WRITERS)}")
     folder, name = os.path.split(os.path.abspath(path))
-    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
+    # Cut, since a name of the greatest length that the system allows cannot be made longer.
+    unfinished = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(4)}.part")
     try:
         with open(unfinished, "xb") as file:
             file_writer: VectorWriter = WRITERS[suffix](file, dims)

@@ -1,0 +1,584 @@
+"""The command line: files and streams in and out, exit codes, and what an error leaves behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from tiny_models import TABLE, bits, write_model
+
+from nibblevec import Encoder, cli, kernels
+from nibblevec.cli import BLOCK_TEXTS, main
+
+DIM = 30
+TEXTS = [
+    "a cup of tea",
+    "",
+    "caf\u00e9 \U0001f600 \u4e2d\u6587",
+    'the "stock" market\\ fell',
+    " tea ",
+]
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("cli") / "model", dim=DIM)
+
+
+@pytest.fixture(scope="module")
+def encoder(model: Path) -> Encoder:
+    return Encoder(model)
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    # `--threads` sets it for the process, which here is that of the tests.
+    monkeypatch.setenv("RAYON_NUM_THREADS", os.environ.get("RAYON_NUM_THREADS", ""))
+    return tmp_path
+
+
+Encode = Callable[..., Result]
+
+
+@pytest.fixture
+def encode(model: Path) -> Encode:
+    def run(*arguments: str, stdin: bytes | None = None) -> Result:
+        return CliRunner().invoke(main, ["encode", "--model", str(model), *arguments], input=stdin)
+
+    return run
+
+
+def write(name: str, texts: Sequence[str]) -> str:
+    Path(name).write_bytes("".join(f"{text}\n" for text in texts).encode())
+    return name
+
+
+def write_json_lines(name: str, records: Sequence[object]) -> str:
+    Path(name).write_bytes(b"".join(json.dumps(record).encode() + b"\n" for record in records))
+    return name
+
+
+def read_json_lines(content: bytes) -> tuple[list[str], NDArray[np.float32]]:
+    records = [json.loads(line) for line in content.decode().splitlines()]
+    assert all(set(record) == {"text", "embedding"} for record in records)
+    texts = [record["text"] for record in records]
+    return texts, np.array([record["embedding"] for record in records], np.float32)
+
+
+def assert_ok(result: Result) -> None:
+    assert result.exit_code == 0, result.output
+
+
+def assert_fails(result: Result, code: int, *messages: str) -> None:
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    for message in messages:
+        assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# What is encoded
+
+
+def test_text_file_to_npy(encode: Encode, encoder: Encoder) -> None:
+    result = encode(write("in.txt", TEXTS), "-o", "out.npy")
+    assert_ok(result)
+    assert result.stdout == ""
+    vectors = np.load("out.npy")
+    assert vectors.dtype == np.float32
+    expected = encoder.encode(TEXTS, normalize_embeddings=True)
+    assert np.array_equal(bits(vectors), bits(expected))
+    assert sorted(os.listdir()) == ["in.txt", "out.npy"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".JSONL"])
+def test_json_lines_equal_npy(encode: Encode, suffix: str) -> None:
+    source = write("in.txt", TEXTS)
+    assert_ok(encode(source, "-o", "out.npy"))
+    assert_ok(encode(source, "-o", "out" + suffix))
+    texts, vectors = read_json_lines(Path("out" + suffix).read_bytes())
+    assert texts == TEXTS
+    assert np.array_equal(vectors, np.load("out.npy"))
+
+
+def test_bundled_model() -> None:
+    result = CliRunner().invoke(main, ["encode", write("in.txt", TEXTS), "-o", "out.npy"])
+    assert_ok(result)
+    expected = Encoder().encode(TEXTS, normalize_embeddings=True)
+    assert np.array_equal(bits(np.load("out.npy")), bits(expected))
+
+
+def test_stdin_to_stdout(encode: Encode, encoder: Encoder) -> None:
+    result = encode("-", "-o", "-", stdin="\n".join(TEXTS).encode())
+    assert_ok(result)
+    texts, vectors = read_json_lines(result.stdout_bytes)
+    assert texts == TEXTS
+    assert np.array_equal(vectors, encoder.encode(TEXTS, normalize_embeddings=True))
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.ndjson", "IN.JSONL"])
+def test_json_lines_input(encode: Encode, encoder: Encoder, name: str) -> None:
+    records = [{"id": number, "text": text, "more": [1]} for number, text in enumerate(TEXTS)]
+    assert_ok(encode(write_json_lines(name, records), "-o", "out.npy"))
+    expected = encoder.encode(TEXTS, normalize_embeddings=True)
+    assert np.array_equal(bits(np.load("out.npy")), bits(expected))
+
+
+def test_column(encode: Encode, encoder: Encoder) -> None:
+    source = write_json_lines("in.jsonl", [{"text": "tea", "body": text} for text in TEXTS])
+    assert_ok(encode(source, "-o", "out.npy", "--column", "body", "--no-normalize"))
+    assert np.array_equal(bits(np.load("out.npy")), bits(encoder.encode(TEXTS)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["--no-normalize"], {}),
+        (["--normalize"], {"normalize_embeddings": True}),
+        (["--truncate-dim", "7"], {"truncate_dim": 7, "normalize_embeddings": True}),
+        (["--truncate-dim", "1", "--no-normalize"], {"truncate_dim": 1}),
+        (["--threads", "1", "--no-normalize"], {}),
+        (["--threads", "3", "--no-normalize"], {}),
+        (["--quiet", "--no-normalize"], {}),
+    ],
+)
+def test_options(
+    encode: Encode, encoder: Encoder, arguments: list[str], options: dict[str, Any]
+) -> None:
+    source = write("in.txt", TEXTS)
+    result = encode(source, "-o", "out.npy", *arguments)
+    assert_ok(result)
+    assert np.array_equal(bits(np.load("out.npy")), bits(encoder.encode(TEXTS, **options)))
+    if "--quiet" in arguments:
+        assert result.stderr == ""
+    else:
+        assert f"{len(TEXTS)} texts in " in result.stderr
+        assert "rows/s" in result.stderr
+
+
+def test_several_inputs_in_order(encode: Encode, encoder: Encoder) -> None:
+    first = write("b.txt", TEXTS)
+    second = write_json_lines("a.jsonl", [{"text": "the market"}])
+    result = encode(first, "-", second, first, "-o", "out.jsonl", stdin=b"hot\ndrink")
+    assert_ok(result)
+    texts, vectors = read_json_lines(Path("out.jsonl").read_bytes())
+    assert texts == [*TEXTS, "hot", "drink", "the market", *TEXTS]
+    assert np.array_equal(vectors, encoder.encode(texts, normalize_embeddings=True))
+
+
+def test_more_than_a_block(encode: Encode, encoder: Encoder) -> None:
+    texts = [f"tea {'cup ' * (number % 7)}" for number in range(2 * BLOCK_TEXTS + 3)]
+    assert_ok(encode(write("in.txt", texts), "-o", "out.npy"))
+    expected = encoder.encode(texts, normalize_embeddings=True)
+    assert np.array_equal(bits(np.load("out.npy")), bits(expected))
+
+
+def test_more_characters_than_a_block(
+    encode: Encode, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "BLOCK_CHARACTERS", 1000)
+    texts = ["tea", "b" * 1005, "cup", "c" * 997, "drink", "hot" * 1000]
+    assert_ok(encode(write("in.txt", texts), "-o", "out.npy", "--no-normalize"))
+    assert np.array_equal(bits(np.load("out.npy")), bits(encoder.encode(texts)))
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        (b"", []),
+        (b"\n", [""]),
+        (b"tea", ["tea"]),
+        (b"tea\n", ["tea"]),
+        (b"tea\r\ncup\r\n", ["tea", "cup"]),
+        (b"tea\r\ncup", ["tea", "cup"]),
+        (b"tea\n\n\ncup\n", ["tea", "", "", "cup"]),
+        (b"\r\n\r\n", ["", ""]),
+        (b"\xef\xbb\xbftea\ncup\n", ["tea", "cup"]),
+        (b"\xef\xbb\xbftea\n\xef\xbb\xbfcup\n", ["tea", "\ufeffcup"]),
+        (b"te\ra\n", ["te\ra"]),
+        (b"tea\x0b\x0ccup\x1c\xc2\x85\xe2\x80\xa8hot\n", ["tea\x0b\x0ccup\x1c\x85\u2028hot"]),
+        (b"tea\x00cup\n\x00\n", ["tea\x00cup", "\x00"]),
+        (b" tea \n", [" tea "]),
+    ],
+)
+def test_lines_of_text(encode: Encode, content: bytes, texts: list[str]) -> None:
+    Path("in.txt").write_bytes(content)
+    for arguments in (["in.txt"], ["-"]):
+        assert_ok(encode(*arguments, "-o", "out.jsonl", "--quiet", stdin=content))
+        lines = Path("out.jsonl").read_bytes().split(b"\n")
+        assert lines.pop() == b""
+        assert [json.loads(line)["text"] for line in lines] == texts
+        assert_ok(encode(*arguments, "-o", "out.npy", stdin=content))
+        assert np.load("out.npy").shape == (len(texts), DIM)
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        (b"", []),
+        (b'{"text": "tea"}', ["tea"]),
+        (b'{"text": "tea"}\r\n\r\n  \n{"text": ""}\n', ["tea", ""]),
+        (b'\xef\xbb\xbf{"text": "te\\u0061"}\n', ["tea"]),
+        (b'{"text": "\\ud83d\\ude00 \\u0000"}\n', ["\U0001f600 \x00"]),
+        ('{"text": "\u2028"}\n'.encode(), ["\u2028"]),
+    ],
+)
+def test_lines_of_json(encode: Encode, content: bytes, texts: list[str]) -> None:
+    Path("in.jsonl").write_bytes(content)
+    result = encode("in.jsonl", "-o", "-", "--quiet")
+    assert_ok(result)
+    lines = result.stdout_bytes.split(b"\n")
+    assert [json.loads(line)["text"] for line in lines[:-1]] == texts
+
+
+def test_no_texts_to_stdout(encode: Encode) -> None:
+    result = encode("-", "-o", "-", stdin=b"")
+    assert_ok(result)
+    assert result.stdout_bytes == b""
+
+
+def test_output_replaces_an_old_one(encode: Encode) -> None:
+    Path("out.npy").write_bytes(b"old")
+    assert_ok(encode(write("in.txt", TEXTS), "-o", "out.npy"))
+    assert np.load("out.npy").shape == (len(TEXTS), DIM)
+    assert sorted(os.listdir()) == ["in.txt", "out.npy"]
+
+
+def test_output_in_a_folder(encode: Encode) -> None:
+    Path("deep/er").mkdir(parents=True)
+    assert_ok(encode(write("in.txt", TEXTS), "-o", "deep/er/out.npy"))
+    assert os.listdir("deep/er") == ["out.npy"]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.txt", b"tea\ncup\n\xff\xfe\n", "in.txt, line 3: not UTF-8"),
+        ("in.txt", b"caf\xe9", "in.txt, line 1: not UTF-8"),
+        ("in.txt", b"\xed\xa0\x80\n", "in.txt, line 1: not UTF-8"),
+        ("in.jsonl", b'{"text": "tea"}\n\n{"text": "\xff"}', "in.jsonl, line 3: not UTF-8"),
+        ("in.jsonl", b'{"text": "tea"}\n{"text": \n', "in.jsonl, line 2: not JSON"),
+        ("in.jsonl", b'{"text": "tea"} {"text": "cup"}\n', "in.jsonl, line 1: not JSON"),
+        ("in.jsonl", b"[" * 200_000, "in.jsonl, line 1: not JSON"),
+        ("in.jsonl", b"1" * 200_000, "in.jsonl, line 1: not JSON"),
+        ("in.jsonl", b'\n["tea"]\n', "in.jsonl, line 2: not a JSON object"),
+        ("in.jsonl", b"null\n", "in.jsonl, line 1: not a JSON object"),
+        (
+            "in.jsonl",
+            b'{"body": "tea", "id": 1}\n',
+            "in.jsonl, line 1: no text under 'text' (it has 'body', 'id')",
+        ),
+        ("in.jsonl", b"{}\n", "in.jsonl, line 1: no text under 'text' (it has nothing)"),
+        ("in.jsonl", b'{"text": null}\n', "in.jsonl, line 1: no text under 'text' (not text)"),
+        ("in.jsonl", b'{"text": ["tea"]}\n', "in.jsonl, line 1: no text under 'text' (not text)"),
+        (
+            "in.jsonl",
+            b'{"text": "tea"}\n' * (BLOCK_TEXTS + 1) + b'{"text": "a\\ud800"}\n',
+            f"in.jsonl, line {BLOCK_TEXTS + 2}: a lone surrogate",
+        ),
+    ],
+)
+@pytest.mark.parametrize("out", ["out.npy", "out.jsonl"])
+def test_bad_line(encode: Encode, name: str, content: bytes, message: str, out: str) -> None:
+    Path(name).write_bytes(content)
+    Path(out).write_bytes(b"old")
+    assert_fails(encode(write("good.txt", TEXTS), name, "-o", out), 1, "Error: " + message)
+    assert sorted(os.listdir()) == sorted([name, "good.txt", out])
+    assert Path(out).read_bytes() == b"old"
+
+
+def test_bad_line_of_stdin(encode: Encode) -> None:
+    assert_fails(encode("-", "-o", "out.npy", stdin=b"tea\n\xff"), 1, "stdin, line 2: not UTF-8")
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("out", "out must end in .npy, .jsonl, .ndjson, or be -"),
+        ("out.txt", "out.txt must end in .npy"),
+        ("out.npy.gz", "out.npy.gz must end in .npy"),
+        (".npy", ".npy must end in .npy"),
+        ("folder", "folder is a folder"),
+        ("folder.npy", "folder.npy is a folder"),
+        ("missing/out.npy", "the folder of missing/out.npy does not exist"),
+        ("in.txt/out.npy", "the folder of in.txt/out.npy does not exist"),
+        ("in.jsonl", "in.jsonl is also an input"),
+        ("./folder/../in.jsonl", "in.jsonl is also an input"),
+        ("link.jsonl", "link.jsonl is also an input"),
+    ],
+)
+@posix_only
+def test_output_that_cannot_be(encode: Encode, out: str, message: str) -> None:
+    write("in.txt", TEXTS)
+    source = write_json_lines("in.jsonl", [{"text": "tea"}])
+    Path("folder").mkdir()
+    Path("folder.npy").mkdir()
+    Path("link.jsonl").symlink_to("in.jsonl")
+    before = sorted(os.listdir()), Path(source).read_bytes()
+    assert_fails(encode("in.txt", source, "-o", out), 2, "Invalid value for -o", message)
+    assert (sorted(os.listdir()), Path(source).read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'INPUT...'"),
+        (["in.txt"], "Missing option '-o'"),
+        (["nothing.txt", "-o", "out.npy"], "'nothing.txt' does not exist"),
+        ([".", "-o", "out.npy"], "'.' is a directory"),
+        (["in.txt", "-o", "out.npy", "--truncate-dim", "0"], "--truncate-dim"),
+        (["in.txt", "-o", "out.npy", "--truncate-dim", "1.5"], "--truncate-dim"),
+        (["in.txt", "-o", "out.npy", "--threads", "0"], "--threads"),
+        (["in.txt", "-o", "out.npy", "--model", "nothing"], "'nothing' does not exist"),
+        (["in.txt", "-o", "out.npy", "--precision", "int3"], "--precision"),
+    ],
+)
+def test_bad_usage(encode: Encode, arguments: list[str], message: str) -> None:
+    write("in.txt", TEXTS)
+    assert_fails(encode(*arguments), 2, message)
+    assert os.listdir() == ["in.txt"]
+
+
+def test_truncation_outside_of_the_model(encode: Encode) -> None:
+    result = encode(write("in.txt", TEXTS), "-o", "out.npy", "--truncate-dim", "31")
+    assert_fails(result, 1, "Error: truncate_dim 31 is not in 1..30")
+    assert os.listdir() == ["in.txt"]
+
+
+def test_bad_model(encode: Encode) -> None:
+    Path("empty").mkdir()
+    source = write("in.txt", TEXTS)
+    assert_fails(encode(source, "-o", "out.npy", "--model", "empty"), 1, f"looked for {TABLE}")
+    damaged = write_model(Path("damaged"))
+    (damaged / TABLE).write_bytes(b"123")
+    result = encode(source, "-o", "out.npy", "--model", "damaged")
+    assert_fails(result, 1, TABLE, "3 bytes, expected a whole number of rows")
+    result = encode(source, "-o", "out.npy", "--model", source)
+    assert_fails(result, 1, "Not a directory", source)
+    assert sorted(os.listdir()) == ["damaged", "empty", "in.txt"]
+
+
+# The whole process: streams, signals, a full disk
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "nibblevec", *arguments]
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    options.setdefault("stdout", subprocess.PIPE)
+    return subprocess.run(
+        command(*arguments), stderr=subprocess.PIPE, timeout=60, check=False, **options
+    )
+
+
+def test_pipes(model: Path, encoder: Encoder) -> None:
+    stdin = "".join(f"{text}\n" for text in TEXTS).encode()
+    done = run("encode", "-", "-o", "-", "--model", str(model), "--quiet", input=stdin)
+    assert (done.returncode, done.stderr) == (0, b"")
+    texts, vectors = read_json_lines(done.stdout)
+    assert texts == TEXTS
+    assert np.array_equal(vectors, encoder.encode(TEXTS, normalize_embeddings=True))
+
+
+def test_streams_are_utf8_in_any_locale(model: Path) -> None:
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run(
+        "encode", "-", "-o", "-", "--model", str(model), "--quiet",
+        input="caf\u00e9 \U0001f600\n".encode(), env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert read_json_lines(done.stdout)[0] == ["caf\u00e9 \U0001f600"]
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("encode", "-h"), ("info",)])
+def test_texts_about_itself(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert_ok(result)
+    expected = {
+        "--version": [f"nibblevec, version {version('nibblevec')}"],
+        "--help": ["encode", "info"],
+        "encode": ["INPUT...", "--truncate-dim", "--no-normalize", "--column", "--threads"],
+        "info": ["bundled", "SSE, 4-bit", "sse_q4", "30522", "512", "7935720", kernels()[0]],
+    }
+    for piece in expected[arguments[0]]:
+        assert piece in result.output
+
+
+def test_info_of_a_folder(model: Path) -> None:
+    result = CliRunner().invoke(main, ["info", str(model)])
+    assert_ok(result)
+    lines = dict(line.split(":", 1) for line in result.output.splitlines())
+    assert lines["model"].strip() == str(model)
+    assert lines["dims"].strip() == str(DIM)
+    assert lines["table bytes"].strip() == str((model / TABLE).stat().st_size)
+    assert int(lines["threads"]) >= 1
+
+
+def test_info_of_what_is_no_model(working_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_fails(CliRunner().invoke(main, ["info", "nothing"]), 2, "does not exist")
+    assert_fails(CliRunner().invoke(main, ["info", str(working_directory)]), 1, "looked for")
+    monkeypatch.setenv("NIBBLEVEC_NUM_THREADS", "many")
+    assert_fails(CliRunner().invoke(main, ["info"]), 1, "NIBBLEVEC_NUM_THREADS")
+
+
+def test_run_as_a_module(tmp_path: Path) -> None:
+    done = run("--version", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().split() == ["nibblevec,", "version", version("nibblevec")]
+    done = run("encode")
+    assert done.returncode == 2
+    assert b"Usage: python -m nibblevec encode" in done.stderr
+
+
+def interrupted(arguments: Sequence[str], ready: Callable[[], bool]) -> tuple[int, str, float]:
+    """Exit code, stderr, and seconds from the SIGINT that is sent when ready to the end."""
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE
+    )
+    limit = time.perf_counter() + 20
+    while not ready():
+        assert time.perf_counter() < limit
+        assert process.poll() is None
+        time.sleep(0.01)
+    begin = time.perf_counter()
+    process.send_signal(signal.SIGINT)
+    # It may wait on stdin, which stays open until it has ended.
+    code = process.wait(timeout=30)
+    seconds = time.perf_counter() - begin
+    _, err = process.communicate()
+    return code, err.decode(), seconds
+
+
+def part_is_there() -> bool:
+    return any(name.endswith(".part") for name in os.listdir())
+
+
+@posix_only
+@pytest.mark.parametrize("out", ["out.npy", "out.jsonl"])
+def test_ctrl_c(model: Path, out: str) -> None:
+    source = write("in.txt", ["the stock market fell, a cup of tea!"] * 500_000)
+    Path(out).write_bytes(b"old")
+    code, err, seconds = interrupted(
+        ["encode", source, "-o", out, "--model", str(model)],
+        lambda: any(
+            name.endswith(".part") and os.path.getsize(name) > 100_000 for name in os.listdir()
+        ),
+    )
+    assert code == 1
+    assert "Aborted!" in err
+    assert "Traceback" not in err
+    assert seconds < 1
+    assert sorted(os.listdir()) == ["in.txt", out]
+    assert Path(out).read_bytes() == b"old"
+
+
+@posix_only
+def test_ctrl_c_while_it_waits_for_stdin(model: Path) -> None:
+    code, err, seconds = interrupted(
+        ["encode", "-", "-o", "out.npy", "--model", str(model)], part_is_there
+    )
+    assert (code, os.listdir()) == (1, [])
+    assert "Aborted!" in err
+    assert seconds < 1
+
+
+@posix_only
+@pytest.mark.parametrize("out", ["out.npy", "out.jsonl"])
+def test_full_disk(model: Path, out: str) -> None:
+    import resource
+
+    source = write("in.txt", TEXTS * 2000)
+    Path(out).write_bytes(b"old")
+    done = run(
+        "encode", source, "-o", out, "--model", str(model), "--quiet",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("Error: ")
+    assert b"File too large" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert sorted(os.listdir()) == ["in.txt", out]
+    assert Path(out).read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("count", [1, 3000])
+def test_full_stdout(model: Path, count: int) -> None:
+    source = write("in.txt", ["tea"] * count)
+    with open("/dev/full", "wb") as full:
+        done = run("encode", source, "-o", "-", "--model", str(model), "--quiet", stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.decode() == "Error: [Errno 28] No space left on device\n"
+
+
+@posix_only
+@pytest.mark.parametrize("count", [1, 20_000])
+def test_reader_of_stdout_goes_away(model: Path, count: int) -> None:
+    source = write("in.txt", ["tea"] * count)
+    process = subprocess.Popen(
+        command("encode", source, "-o", "-", "--model", str(model), "--quiet"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    if count > 1:
+        assert json.loads(process.stdout.readline())["text"] == "tea"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=30) == 1
+    process.stderr.close()
+
+
+@posix_only
+def test_input_from_a_fifo(encode: Encode) -> None:
+    os.mkfifo("in")
+    writer = subprocess.Popen(["sh", "-c", "printf 'tea\\ncup\\n' > in"])
+    assert_ok(encode("in", "-o", "out.npy"))
+    assert writer.wait(timeout=10) == 0
+    assert np.load("out.npy").shape == (2, DIM)
+
+
+def test_npy_file_is_what_numpy_writes(encode: Encode) -> None:
+    assert_ok(encode(write("in.txt", TEXTS), "-o", "out.npy"))
+    buffer = io.BytesIO()
+    np.save(buffer, np.load("out.npy"))
+    assert Path("out.npy").read_bytes() == buffer.getvalue()
+
+
+@posix_only
+def test_output_has_the_usual_permissions(encode: Encode) -> None:
+    before = os.umask(0o027)
+    try:
+        assert_ok(encode(write("in.txt", TEXTS), "-o", "out.npy"))
+    finally:
+        os.umask(before)
+    assert Path("out.npy").stat().st_mode & 0o777 == 0o640
+
+
+@posix_only
+def test_output_of_the_longest_name(encode: Encode) -> None:
+    out = "x" * 251 + ".npy"
+    assert_ok(encode(write("in.txt", TEXTS), "-o", out))
+    assert sorted(os.listdir()) == ["in.txt", out]

@@ -1,0 +1,723 @@
+"""`Encoder`: what `encode` takes and gives, and how it behaves among threads and processes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tiny_models import (
+    HEAD,
+    TABLE,
+    TOKENIZER,
+    VOCABULARY,
+    bits,
+    published_vectors,
+    tokenizer_content,
+    write_model,
+)
+
+from nibblevec import Encoder, ModelFormatError
+from nibblevec.encoder import BLOCK_CHARACTERS, BLOCK_TEXTS, BUNDLED_MODEL
+
+DIM = 30
+
+ODD_TEXTS = [
+    "",
+    " \t\n",
+    "\x00",
+    "tea\x00cup",
+    "[CLS]",
+    "[CLS] tea [SEP]",
+    "[cls] tea",
+    "a[UNK]b",
+    "[PAD][PAD]",
+    "\U0001f600",
+    "tea \U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 cup",
+    "caf\u00e9",
+    "cafe\u0301",
+    "TEA",
+    "\u4e2d\u6587tea",
+    "\ufeffthe cup",
+    "\u00ad\u200b\u2028",
+    "\x7f\x01\x85",
+    "b" * 100,
+    "b" * 101,
+    "b" * 200,
+    "unable, playing!",
+    "zzz",
+    "'-'",
+    "tea" * 3,
+    "\ufffd\uffff\U0010ffff",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("encoder") / "model", dim=DIM)
+
+
+@pytest.fixture
+def encoder(folder: Path) -> Encoder:
+    return Encoder(folder)
+
+
+def many_texts(count: int, seed: int = 1) -> list[str]:
+    words = [*VOCABULARY[5:], "zebra", "walking", "played", "[SEP]"]
+    chooser = random.Random(seed)
+    return [" ".join(chooser.choices(words, k=chooser.randrange(12))) for _ in range(count)]
+
+
+# What goes in
+
+
+def test_single_text_gives_one_dimension(encoder: Encoder) -> None:
+    vector = encoder.encode("a cup of tea")
+    assert vector.shape == (DIM,)
+    assert vector.dtype == np.float32
+    assert np.array_equal(bits(vector), bits(encoder.encode(["a cup of tea"])[0]))
+
+
+@pytest.mark.parametrize(
+    "collect",
+    [
+        list,
+        tuple,
+        iter,
+        lambda texts: (text for text in texts),
+        np.array,
+        lambda texts: np.array(texts, object),
+        dict.fromkeys,
+    ],
+    ids=["list", "tuple", "iterator", "generator", "ndarray", "object ndarray", "dict"],
+)
+def test_any_iterable_of_texts(encoder: Encoder, collect: Callable[[list[str]], Any]) -> None:
+    texts = ["tea", "", "the stock market fell", "caf\u00e9 \U0001f600"]
+    vectors = encoder.encode(collect(texts))
+    assert vectors.shape == (4, DIM)
+    assert np.array_equal(bits(vectors), bits(encoder.encode(texts)))
+
+
+def test_subclass_of_str(encoder: Encoder) -> None:
+    class Text(str):
+        __slots__ = ()
+
+    assert np.array_equal(bits(encoder.encode([Text("tea")])), bits(encoder.encode(["tea"])))
+    assert encoder.encode(Text("tea")).shape == (DIM,)
+    assert encoder.encode(np.str_("tea")).shape == (DIM,)
+
+
+@pytest.mark.parametrize("empty", [[], (), iter(()), np.array([], str)])
+def test_no_texts(encoder: Encoder, empty: Any) -> None:
+    vectors = encoder.encode(empty)
+    assert vectors.shape == (0, DIM)
+    assert vectors.dtype == np.float32
+    assert encoder.encode([], truncate_dim=7).shape == (0, 7)
+
+
+def test_text_without_tokens_is_the_head_of_zeros(encoder: Encoder, folder: Path) -> None:
+    expected = published_vectors(folder, [""])[0]
+    assert np.any(expected != 0)
+    for text in ("", " ", "\x00", "\n\t"):
+        np.testing.assert_allclose(encoder.encode(text), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("bad", "name"),
+    [
+        (None, "NoneType"),
+        (b"tea", "bytes"),
+        (1, "int"),
+        (float("nan"), "float"),
+        (np.float32(1), "float32"),
+        (["tea"], "list"),
+        (True, "bool"),
+    ],
+)
+@pytest.mark.parametrize("row", [0, 3, BLOCK_TEXTS + 1])
+def test_what_is_not_a_text_is_named_by_row(
+    encoder: Encoder, bad: object, name: str, row: int
+) -> None:
+    texts: list[Any] = ["tea"] * (row + 2)
+    texts[row] = bad
+    with pytest.raises(TypeError, match=rf"^text {row} is {name}, expected str$"):
+        encoder.encode(texts)
+
+
+@pytest.mark.parametrize("bad", [None, 3, 1.5, b"tea", bytearray(b"tea"), memoryview(b"tea")])
+def test_what_is_no_iterable_of_texts(encoder: Encoder, bad: Any) -> None:
+    with pytest.raises(TypeError):
+        encoder.encode(bad)
+
+
+def test_array_of_two_dimensions(encoder: Encoder) -> None:
+    with pytest.raises(TypeError, match="text 0 is ndarray"):
+        encoder.encode(np.array([["tea"], ["cup"]]))
+
+
+@pytest.mark.parametrize("text", ["\ud800", "tea \udfff", "\ud83d tea \ude00"])
+@pytest.mark.parametrize("row", [0, 2, BLOCK_TEXTS, 2 * BLOCK_TEXTS + 5])
+def test_lone_surrogate_is_named_by_row(encoder: Encoder, text: str, row: int) -> None:
+    texts = ["tea"] * (row + 1)
+    texts[row] = text
+    position = 0 if text[0] > "\ud7ff" else 4
+    message = f"^text {row} holds a lone surrogate at character {position}$"
+    with pytest.raises(ValueError, match=message):
+        encoder.encode(texts)
+
+
+def test_lone_surrogate_alone(encoder: Encoder) -> None:
+    with pytest.raises(ValueError, match="text 0 holds a lone surrogate at character 1"):
+        encoder.encode("a\ud800")
+
+
+@pytest.mark.parametrize("keyword", ["batchsize", "prompt_nam", "precisionn"])
+def test_unknown_keyword(encoder: Encoder, keyword: str) -> None:
+    with pytest.raises(TypeError, match=keyword):
+        encoder.encode(["tea"], **{keyword: 1})  # type: ignore[arg-type]
+
+
+def test_unknown_keyword_of_the_constructor() -> None:
+    with pytest.raises(TypeError, match="dims"):
+        Encoder(dims=3)  # type: ignore[call-arg]
+
+
+# What comes out
+
+
+@pytest.mark.parametrize("dims", [None, 1, 2, 15, 16, 29])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_equals_the_published_formula(
+    encoder: Encoder, folder: Path, dims: int | None, normalize: bool
+) -> None:
+    texts = ODD_TEXTS + many_texts(200)
+    expected = published_vectors(folder, texts, dims=dims, normalize=normalize)
+    vectors = encoder.encode(texts, truncate_dim=dims, normalize_embeddings=normalize)
+    np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [2, 14, 62, 64, 514])
+def test_equals_the_published_formula_in_other_widths(tmp_path: Path, dim: int) -> None:
+    folder = write_model(tmp_path / "model", dim=dim, rows=len(VOCABULARY) + 3, seed=dim)
+    expected = published_vectors(folder, ODD_TEXTS)
+    np.testing.assert_allclose(Encoder(folder).encode(ODD_TEXTS), expected, rtol=0, atol=1e-6)
+
+
+def test_bundled_model_equals_the_published_formula() -> None:
+    texts = [
+        "Tea is a hot drink.",
+        "\u4e2d\u6587 caf\u00e9 \U0001f600 [SEP] uncharacteristically",
+        "",
+    ]
+    expected = published_vectors(Path(BUNDLED_MODEL), texts, normalize=True)
+    vectors = Encoder().encode(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-6)
+
+
+def test_text_of_megabytes(encoder: Encoder, folder: Path) -> None:
+    texts = ["tea", "the stock market fell, a cup of tea! " * 60_000, "cup"]
+    vectors = encoder.encode(texts)
+    np.testing.assert_allclose(vectors, published_vectors(folder, texts), rtol=0, atol=1e-6)
+    assert np.array_equal(bits(vectors[::2]), bits(encoder.encode(["tea", "cup"])))
+
+
+def test_word_of_a_megabyte_is_one_unknown_token(encoder: Encoder) -> None:
+    assert np.array_equal(bits(encoder.encode("b" * 1_000_000)), bits(encoder.encode("[UNK]")))
+
+
+def test_bits_do_not_depend_on_the_batch(encoder: Encoder) -> None:
+    texts = ODD_TEXTS + many_texts(2 * BLOCK_TEXTS + 77)
+    vectors = encoder.encode(texts, normalize_embeddings=True)
+    assert not np.array_equal(vectors[-1], vectors[-2])
+    for row in [*range(len(ODD_TEXTS)), BLOCK_TEXTS - 1, BLOCK_TEXTS, len(texts) - 1]:
+        alone = encoder.encode([texts[row]], normalize_embeddings=True)[0]
+        assert np.array_equal(bits(alone), bits(vectors[row])), row
+    backwards = encoder.encode(texts[::-1], normalize_embeddings=True)[::-1]
+    assert np.array_equal(bits(backwards), bits(vectors))
+
+
+def test_blocks_cut_by_length(encoder: Encoder) -> None:
+    long = "tea " * (BLOCK_CHARACTERS // 8)  # two fill a block
+    texts = [long, "cup", long, "drink", long, "the"]
+    vectors = encoder.encode(texts)
+    for row, text in enumerate(texts):
+        assert np.array_equal(bits(vectors[row]), bits(encoder.encode(text))), row
+
+
+def test_bits_do_not_depend_on_threads(folder: Path) -> None:
+    # Enough work for threads to start.
+    texts = [" ".join(many_texts(20, seed)) for seed in range(1200)]
+    expected = Encoder(folder, threads=1).encode(texts)
+    for threads in (2, 7, np.int64(3)):
+        assert np.array_equal(bits(Encoder(folder).encode(texts, threads=threads)), bits(expected))
+    assert np.array_equal(bits(Encoder(folder, threads=4).encode(texts)), bits(expected))
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_no_threads(folder: Path, encoder: Encoder, threads: int) -> None:
+    with pytest.raises(ValueError, match=f"threads must be at least 1, not {threads}"):
+        encoder.encode(["tea"], threads=threads)
+    with pytest.raises(ValueError, match=f"threads must be at least 1, not {threads}"):
+        Encoder(folder, threads=threads)
+
+
+def test_threads_from_the_environment(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIBBLEVEC_NUM_THREADS", "2")
+    assert encoder.encode(["tea"]).shape == (1, DIM)
+    for bad in ("0", "-1", "two", "1.5"):
+        monkeypatch.setenv("NIBBLEVEC_NUM_THREADS", bad)
+        with pytest.raises(ValueError, match="NIBBLEVEC_NUM_THREADS must be a whole number"):
+            encoder.encode(["tea"])
+
+
+@pytest.mark.parametrize("dims", [*range(1, 19), 29, DIM, np.int16(5), True])
+def test_truncation_is_a_prefix(folder: Path, encoder: Encoder, dims: Any) -> None:
+    texts = ODD_TEXTS + many_texts(40)
+    full = encoder.encode(texts)
+    truncated = encoder.encode(texts, truncate_dim=dims)
+    assert truncated.shape == (len(texts), int(dims))
+    assert np.array_equal(bits(truncated), bits(full[:, : int(dims)]))
+    assert np.array_equal(bits(Encoder(folder, truncate_dim=dims).encode(texts)), bits(truncated))
+
+
+@pytest.mark.parametrize("dims", [0, DIM + 1, -1, 1 << 70])
+def test_truncation_outside_of_the_model(folder: Path, encoder: Encoder, dims: int) -> None:
+    message = rf"truncate_dim {dims} is not in 1\.\.{DIM}"
+    with pytest.raises(ValueError, match=message):
+        encoder.encode(["tea"], truncate_dim=dims)
+    with pytest.raises(ValueError, match=message):
+        Encoder(folder, truncate_dim=dims)
+
+
+@pytest.mark.parametrize("option", ["truncate_dim", "batch_size", "threads"])
+@pytest.mark.parametrize("value", [1.0, "1", float("nan")])
+def test_option_that_is_no_whole_number(encoder: Encoder, option: str, value: Any) -> None:
+    with pytest.raises(TypeError, match="integer"):
+        encoder.encode(["tea"], **{option: value})
+
+
+def test_truncation_of_the_call_wins(folder: Path) -> None:
+    encoder = Encoder(folder, truncate_dim=8)
+    assert encoder.get_embedding_dimension() == 8
+    assert encoder.encode("tea").shape == (8,)
+    assert encoder.encode("tea", truncate_dim=20).shape == (20,)
+    assert encoder.encode("tea").shape == (8,)
+
+
+def test_embedding_dimension(encoder: Encoder) -> None:
+    assert encoder.get_embedding_dimension() == DIM
+    assert Encoder().get_embedding_dimension() == 512
+    assert "truncate_dim=30" in repr(encoder)
+
+
+@pytest.mark.parametrize("dims", [1, 17, DIM])
+def test_normalized_after_truncation(encoder: Encoder, dims: int) -> None:
+    vectors = encoder.encode(many_texts(60), truncate_dim=dims, normalize_embeddings=True)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    plain = encoder.encode(many_texts(60), truncate_dim=dims)
+    lengths = np.linalg.norm(plain, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors, plain / lengths, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 10**9, np.int32(5)])
+def test_batch_size_changes_nothing(encoder: Encoder, batch_size: Any) -> None:
+    texts = many_texts(100)
+    vectors = encoder.encode(texts, batch_size=batch_size, show_progress_bar=True)
+    assert np.array_equal(bits(vectors), bits(encoder.encode(texts)))
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_batch_size_below_one(encoder: Encoder, batch_size: int) -> None:
+    with pytest.raises(ValueError, match=f"batch_size must be at least 1, not {batch_size}"):
+        encoder.encode(["tea"], batch_size=batch_size)
+
+
+def test_progress_bar(encoder: Encoder, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["tea"] * (BLOCK_TEXTS + 6)
+    encoder.encode(texts, show_progress_bar=False)
+    encoder.encode(texts)
+    assert capsys.readouterr() == ("", "")
+    encoder.encode(texts, show_progress_bar=True, batch_size=10)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Batches: 100%" in shown.err
+    assert "103/103" in shown.err
+    encoder.encode([], show_progress_bar=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_progress_bar_follows_the_log(
+    encoder: Encoder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("nibblevec")
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    logger.manager._clear_cache()  # type: ignore[attr-defined]
+    try:
+        encoder.encode(["tea"])
+        assert "Batches: 100%" in capsys.readouterr().err
+        encoder.encode(["tea"], show_progress_bar=False)
+        assert capsys.readouterr().err == ""
+    finally:
+        logger.manager._clear_cache()  # type: ignore[attr-defined]
+
+
+# out=
+
+
+def test_out_is_written_and_returned(encoder: Encoder, tmp_path: Path) -> None:
+    texts = many_texts(BLOCK_TEXTS + 50)
+    expected = encoder.encode(texts)
+    out = np.full(expected.shape, np.nan, np.float32)
+    assert encoder.encode(texts, out=out) is out
+    assert np.array_equal(bits(out), bits(expected))
+
+    mapped = np.memmap(tmp_path / "vectors", np.float32, "w+", shape=expected.shape)
+    assert encoder.encode(texts, out=mapped) is mapped
+    mapped.flush()
+    stored = np.fromfile(tmp_path / "vectors", np.float32).reshape(expected.shape)
+    assert np.array_equal(bits(stored), bits(expected))
+
+
+def test_out_of_one_text(encoder: Encoder) -> None:
+    out = np.full(DIM, np.nan, np.float32)
+    assert encoder.encode("tea", out=out) is out
+    assert np.array_equal(bits(out), bits(encoder.encode("tea")))
+    with pytest.raises(ValueError, match=r"out is float32 \[1, 30\], expected float32 \[30\]"):
+        encoder.encode("tea", out=np.empty((1, DIM), np.float32))
+    with pytest.raises(ValueError, match=r"out is float32 \[30\], expected float32 \[1, 30\]"):
+        encoder.encode(["tea"], out=out)
+
+
+def test_out_inside_of_an_array(encoder: Encoder) -> None:
+    whole = np.full((6, DIM), np.nan, np.float32)
+    encoder.encode(["tea", "cup"], out=whole[2:4])
+    assert np.array_equal(bits(whole[2:4]), bits(encoder.encode(["tea", "cup"])))
+    assert np.isnan(whole[:2]).all()
+    assert np.isnan(whole[4:]).all()
+
+
+def test_out_of_no_texts(encoder: Encoder) -> None:
+    out = np.empty((0, DIM), np.float32)
+    assert encoder.encode([], out=out) is out
+
+
+def read_only() -> NDArray[np.float32]:
+    array = np.zeros((2, DIM), np.float32)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (np.zeros((3, DIM), np.float32), r"out is float32 \[3, 30\], expected float32 \[2, 30\]"),
+        (np.zeros((2, DIM - 1), np.float32), r"\[2, 29\], expected float32 \[2, 30\]"),
+        (np.zeros(2 * DIM, np.float32), r"\[60\], expected float32 \[2, 30\]"),
+        (np.zeros((2, DIM)), "out is float64"),
+        (np.zeros((2, DIM), np.float16), "out is float16"),
+        (np.zeros((2, DIM), ">f4"), "out is >f4"),
+        (np.zeros((2, DIM), np.int32), "out is int32"),
+        (np.zeros((DIM, 2), np.float32).T, "C-contiguous"),
+        (np.zeros((2, 2 * DIM), np.float32)[:, ::2], "C-contiguous"),
+        (np.zeros((4, DIM), np.float32)[::2], "C-contiguous"),
+        (read_only(), "writeable"),
+    ],
+)
+def test_out_that_does_not_fit(encoder: Encoder, out: Any, message: str) -> None:
+    before = out.copy()
+    with pytest.raises(ValueError, match=message):
+        encoder.encode(["tea", "cup"], out=out)
+    assert np.array_equal(out, before)
+
+
+def test_out_that_is_not_aligned(encoder: Encoder) -> None:
+    memory = np.zeros(8 * DIM + 4, np.uint8)
+    begin = 1 if memory.ctypes.data % 4 == 0 else 0
+    out = memory[begin : begin + 8 * DIM].view(np.float32).reshape(2, DIM)
+    assert not out.flags.aligned
+    with pytest.raises(ValueError, match="aligned"):
+        encoder.encode(["tea", "cup"], out=out)
+
+
+def test_out_that_is_no_array(encoder: Encoder) -> None:
+    with pytest.raises(TypeError, match="out must be a NumPy array, not list"):
+        encoder.encode(["tea"], out=[[0.0] * DIM])  # type: ignore[arg-type]
+
+
+def test_results_are_independent(encoder: Encoder) -> None:
+    first = encoder.encode(["tea"])
+    copied = first.copy()
+    second = encoder.encode(["cup"])
+    assert not np.shares_memory(first, second)
+    first[:] = 0
+    assert np.array_equal(bits(encoder.encode(["tea"])), bits(copied))
+
+
+# similarity
+
+
+def test_similarity(encoder: Encoder) -> None:
+    a = np.array([[1, 0], [3, 4], [0, 0]], np.float32)
+    b = np.array([[2, 0], [0, -5]], np.float32)
+    scores = encoder.similarity(a, b)
+    assert isinstance(scores, np.ndarray)
+    assert scores.dtype == np.float32
+    expected = np.array([[1, 0], [0.6, -0.8], [0, 0]])
+    np.testing.assert_allclose(scores, expected, atol=1e-7)
+
+
+def test_similarity_takes_vectors_lists_and_other_types(encoder: Encoder) -> None:
+    inputs: list[Any] = [[3, 4], [[3.0, 4.0]], (3, 4), np.array([3, 4]), np.array([3.0, 4.0])]
+    for a in inputs:
+        assert float(encoder.similarity(a, [0, 1])[0, 0]) == pytest.approx(0.8)
+    rows = [np.array([3, 4], np.float32), np.array([0, 1], np.float32)]
+    assert encoder.similarity(rows, rows).shape == (2, 2)
+
+
+def test_similarity_of_nothing(encoder: Encoder) -> None:
+    assert encoder.similarity(np.empty((0, 4)), np.ones((3, 4))).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (np.ones((2, 3)), np.ones((2, 4)), "vectors of 3 and of 4 dims"),
+        (np.ones(3), np.ones(1), "vectors of 3 and of 1 dims"),
+        (np.ones((1, 1, 3)), np.ones(3), "a must have one or two dimensions, not 3"),
+        (np.ones(3), np.float32(1), "b must have one or two dimensions, not 0"),
+    ],
+)
+def test_similarity_of_what_does_not_fit(encoder: Encoder, a: Any, b: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        encoder.similarity(a, b)
+
+
+def test_similarity_tells_tea_from_stocks() -> None:
+    model = Encoder()
+    vectors = model.encode(["Tea is a hot drink.", "A cup of tea.", "The stock market fell."])
+    scores = model.similarity(vectors, vectors)
+    np.testing.assert_allclose(np.diag(scores), 1, atol=1e-6)
+    assert scores[0, 1] > scores[0, 2] + 0.2
+
+
+# Pickling and copies
+
+
+def test_pickle(folder: Path) -> None:
+    encoder = Encoder(folder, truncate_dim=11, threads=2, mmap=False)
+    stored = pickle.dumps(encoder)
+    assert len(stored) < 1024
+    other = pickle.loads(stored)
+    assert other.get_embedding_dimension() == 11
+    assert other.__getstate__() == encoder.__getstate__()
+    texts = many_texts(30)
+    assert np.array_equal(bits(other.encode(texts)), bits(encoder.encode(texts)))
+
+
+def test_pickle_of_the_bundled_model() -> None:
+    stored = pickle.dumps(Encoder())
+    assert len(stored) < 512
+    assert os.fsencode(os.path.dirname(BUNDLED_MODEL)) not in stored
+    other = pickle.loads(stored)
+    assert np.array_equal(bits(other.encode("tea")), bits(Encoder().encode("tea")))
+
+
+@pytest.mark.parametrize("name", [TABLE, HEAD, TOKENIZER])
+def test_pickle_of_a_model_that_changed(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / "model")
+    stored = pickle.dumps(Encoder(folder))
+    other = write_model(tmp_path / "other", seed=8)
+    if name == TOKENIZER:
+        content = tokenizer_content()
+        content["model"]["vocab"].update({"tea": 7, "a": 5})
+        (other / name).write_text(json.dumps(content))
+    pickle.loads(stored)
+    os.replace(other / name, folder / name)
+    with pytest.raises(ValueError, match="is not the one that was pickled") as caught:
+        pickle.loads(stored)
+    assert str(folder) in str(caught.value)
+
+
+def test_pickle_of_a_model_that_is_gone(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    stored = pickle.dumps(Encoder(folder))
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(stored)
+
+
+def test_pickle_from_another_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    encoder = Encoder("model")
+    expected = encoder.encode("tea")
+    stored = pickle.dumps(encoder)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert np.array_equal(bits(pickle.loads(stored).encode("tea")), bits(expected))
+    # The tokenizer is read late; by then the directory may be another.
+    monkeypatch.chdir(tmp_path)
+    late = Encoder(Path("model"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert np.array_equal(bits(late.encode("tea")), bits(expected))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_copy(encoder: Encoder, copied: Callable[[Encoder], Encoder]) -> None:
+    other = copied(encoder)
+    assert other is not encoder
+    assert np.array_equal(bits(other.encode("tea")), bits(encoder.encode("tea")))
+
+
+def test_error_survives_pickling(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / HEAD).write_bytes(b"")
+    with pytest.raises(ModelFormatError) as caught:
+        Encoder(folder)
+    other = pickle.loads(pickle.dumps(caught.value))
+    assert type(other) is ModelFormatError
+    assert str(other) == str(caught.value)
+    assert (other.path, other.field) == (str(folder / HEAD), "header length")
+
+
+def test_replaced_model_stays_as_it_was_loaded(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    encoder = Encoder(folder)
+    expected = encoder.encode("a cup of tea")
+    other = write_model(tmp_path / "other", seed=9)
+    for name in (TABLE, HEAD, TOKENIZER):
+        os.replace(other / name, folder / name)
+    assert np.array_equal(bits(encoder.encode("a cup of tea")), bits(expected))
+    assert not np.array_equal(Encoder(folder).encode("a cup of tea"), expected)
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_mapped_or_read(folder: Path, encoder: Encoder, mmap: bool) -> None:
+    other = Encoder(str(folder), mmap=mmap)
+    texts = many_texts(20)
+    assert np.array_equal(bits(other.encode(texts)), bits(encoder.encode(texts)))
+
+
+# Threads, processes, signals
+
+
+def test_spawned_processes(encoder: Encoder) -> None:
+    batches = [many_texts(20, seed) for seed in range(4)]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        results = pool.map(encoder.encode, batches)
+    for texts, vectors in zip(batches, results, strict=True):
+        assert np.array_equal(bits(vectors), bits(encoder.encode(texts)))
+
+
+def test_threads_encode_at_once(folder: Path) -> None:
+    batches = [many_texts(400, seed) for seed in range(12)]
+    expected = [Encoder(folder).encode(texts) for texts in batches]
+    shared = Encoder(folder)  # its tokenizer is not loaded yet
+    start = threading.Barrier(6)
+
+    def encode(number: int) -> list[NDArray[np.float32]]:
+        start.wait()
+        return [shared.encode(batches[i], threads=2) for i in (number, number + 6)]
+
+    with ThreadPoolExecutor(6) as pool:
+        for number, results in enumerate(pool.map(encode, range(6))):
+            for i, vectors in zip((number, number + 6), results, strict=True):
+                assert np.array_equal(bits(vectors), bits(expected[i]))
+
+
+def test_list_changes_during_the_call(encoder: Encoder) -> None:
+    texts = [f"{text} tea" for text in many_texts(20_000)]
+    expected = encoder.encode(texts)
+    changing = list(texts)
+    begun = threading.Event()
+    done = threading.Event()
+    changes = 0
+
+    def change() -> None:
+        nonlocal changes
+        begun.wait()
+        while not done.is_set():
+            changing[:] = ["the market fell"] * 5
+            changing.clear()
+            changes += 1
+            time.sleep(0.001)
+
+    def taken() -> Any:
+        yield from changing
+        begun.set()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        vectors = encoder.encode(taken())
+        encoder.encode(changing)  # whatever is in the list now
+    finally:
+        begun.set()
+        done.set()
+        thread.join()
+    assert changes > 1
+    assert np.array_equal(bits(vectors), bits(expected))
+
+
+def test_memory_of_a_call_is_bounded(encoder: Encoder) -> None:
+    texts = many_texts(BLOCK_TEXTS)
+    encoder.encode(texts)
+    out = np.empty((20 * len(texts), DIM), np.float32)
+    tracemalloc.start()
+    try:
+        encoder.encode(texts * 20, out=out)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT of a subprocess")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_ends_a_long_call(folder: Path, threads: int) -> None:
+    script = (
+        "import sys, nibblevec\n"
+        "model = nibblevec.Encoder(sys.argv[1], threads=int(sys.argv[2]))\n"
+        "model.encode('tea')\n"
+        "texts = ['the stock market fell, a cup of tea!'] * 3_000_000\n"
+        "print('begun', flush=True)\n"
+        "model.encode(texts)\n"
+        "print('not interrupted', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder), str(threads)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(0.3)
+    assert process.poll() is None
+    begin = time.perf_counter()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    seconds = time.perf_counter() - begin
+    assert "KeyboardInterrupt" in err
+    assert out == ""
+    assert process.returncode == -signal.SIGINT
+    assert seconds < 1

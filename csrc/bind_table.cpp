@@ -31,13 +31,18 @@ using Array = py::array_t<Number, py::array::c_style>;
 
 constexpr size_t kMaxRows = std::numeric_limits<uint32_t>::max();
 
+constexpr const char* kFormatNames[kRowFormatCount] = {"sse_q4", "float32", "float16", "bfloat16"};
+
 RowFormat format_named(const std::string& name) {
-    if (name == "sse_q4") return RowFormat::sse_q4;
-    if (name == "float32") return RowFormat::float32;
-    throw py::value_error("unknown row format '" + name + "', expected sse_q4 or float32");
+    std::string known;
+    for (size_t i = 0; i < kRowFormatCount; ++i) {
+        if (name == kFormatNames[i]) return static_cast<RowFormat>(i);
+        known += std::string(i == 0 ? "" : ", ") + kFormatNames[i];
+    }
+    throw py::value_error("unknown row format '" + name + "', expected one of " + known);
 }
 
-const char* name_of(RowFormat format) { return format == RowFormat::sse_q4 ? "sse_q4" : "float32"; }
+const char* name_of(RowFormat format) { return kFormatNames[static_cast<size_t>(format)]; }
 
 const Kernel& kernel_or_default(const std::optional<std::string>& name) {
     return name ? kernel_named(*name) : default_kernel();

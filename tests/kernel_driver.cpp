@@ -105,10 +105,10 @@ struct SumCase : Case {
         const float* first_weight = weights.empty() ? nullptr : token_weights.get();
         const auto sum = exact(std::vector<float>(dims, -1.0f));
         const auto sum_rows = kernel.sum_rows[static_cast<size_t>(format)];
-        sum_rows(view, row_ids.get(), first_weight, first_piece, dims, false, sum.get());
-        sum_rows(view, row_ids.get() + first_piece,
-                 first_weight ? first_weight + first_piece : nullptr, ids.size() - first_piece,
-                 dims, true, sum.get());
+        const size_t rest = ids.size() - first_piece;
+        sum_rows(view, {row_ids.get(), first_weight, first_piece, rest}, dims, false, sum.get());
+        const float* next_weight = first_weight ? first_weight + first_piece : nullptr;
+        sum_rows(view, {row_ids.get() + first_piece, next_weight, rest, 0}, dims, true, sum.get());
         result.assign(sum.get(), sum.get() + dims);
         return same(expected, sum.get());
     }

@@ -32,8 +32,9 @@ void pool_bags(const Kernel& kernel, const TableView& table, const HeadView& hea
         do {
             const size_t piece = std::min(token_count - done, kPieceTokens);
             const size_t at = begin + done;
-            sum_rows(table, bags.ids + at, bags.weights ? bags.weights + at : nullptr, piece,
-                     id_end - at - piece, dims, done > 0, row);
+            const float* weights = bags.weights ? bags.weights + at : nullptr;
+            sum_rows(table, {bags.ids + at, weights, piece, id_end - at - piece}, dims, done > 0,
+                     row);
             done += piece;
         } while (done < token_count && !interruption.requested());
         kernel.apply_head(head, token_count, dims, row);

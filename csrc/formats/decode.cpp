@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "formats/half.hpp"
+
 namespace nibblevec {
 
 namespace {
@@ -18,16 +20,29 @@ void decode_sse_q4(const TableView& table, size_t row, float* weights) noexcept 
     }
 }
 
+// `widen` gives the float32 of the 16 bits of a number.
+template <typename Widen>
+void decode_16_bits(const TableView& table, size_t row, Widen widen, float* weights) noexcept {
+    for (size_t i = 0; i < table.dim; ++i) {
+        uint16_t half;
+        memcpy(&half, table.rows + row * table.row_bytes + 2 * i, sizeof half);
+        weights[i] = widen(half);
+    }
+}
+
 }  // namespace
 
 void decode_row(const TableView& table, size_t row, float* weights) noexcept {
     switch (table.format) {
         case RowFormat::sse_q4:
-            decode_sse_q4(table, row, weights);
-            return;
+            return decode_sse_q4(table, row, weights);
         case RowFormat::float32:
             memcpy(weights, table.rows + row * table.row_bytes, table.row_bytes);
             return;
+        case RowFormat::float16:
+            return decode_16_bits(table, row, float32_from_float16, weights);
+        case RowFormat::bfloat16:
+            return decode_16_bits(table, row, float32_from_bfloat16, weights);
     }
 }
 

@@ -12,9 +12,8 @@ constexpr size_t kQ4UnitDims = 2 * kQ4UnitBytes;
 
 // Adds one chunk of tokens to `kUnits` units of dimensions that start at `first_dim`.
 template <size_t kUnits>
-inline void add_q4_tile(const TableView& table, const uint32_t* ids, const Q4Weights* weights,
-                        size_t token_count, size_t ids_beyond, size_t first_dim, size_t dims,
-                        bool resume, float* sum) noexcept {
+inline void add_q4_tile(const TableView& table, const Tokens& tokens, const Q4Weights* weights,
+                        size_t first_dim, size_t dims, bool resume, float* sum) noexcept {
     constexpr size_t kTileDims = kUnits * kQ4UnitDims;
     const size_t tile_dims = dims - first_dim < kTileDims ? dims - first_dim : kTileDims;
     const bool partial = tile_dims < kTileDims;
@@ -28,8 +27,10 @@ inline void add_q4_tile(const TableView& table, const uint32_t* ids, const Q4Wei
 
     const size_t offset = first_dim / 2;
     const size_t prefetch_bytes = first_dim == 0 ? (dims + 1) / 2 : 0;  // all tiles' bytes at once
-    for (size_t t = 0; t < token_count; ++t) {
-        if (t + kPrefetchTokens < token_count + ids_beyond)
+    const uint32_t* ids = tokens.ids;
+    const size_t known_ids = tokens.count + tokens.ids_beyond;
+    for (size_t t = 0; t < tokens.count; ++t) {
+        if (t + kPrefetchTokens < known_ids)
             prefetch(table.rows + ids[t + kPrefetchTokens] * table.row_bytes, prefetch_bytes);
         const uint8_t* codes = table.rows + ids[t] * table.row_bytes + offset;
         uint8_t copy[kUnits * kQ4UnitBytes];
@@ -47,32 +48,31 @@ inline void add_q4_tile(const TableView& table, const uint32_t* ids, const Q4Wei
     if (partial) memcpy(sum + first_dim, edge, tile_dims * sizeof(float));
 }
 
-void sum_sse_q4(const TableView& table, const uint32_t* ids, const float* token_weights,
-                size_t token_count, size_t ids_beyond, size_t dims, bool resume,
+void sum_sse_q4(const TableView& table, const Tokens& tokens, size_t dims, bool resume,
                 float* sum) noexcept {
-    if (token_count == 0 && !resume) memset(sum, 0, dims * sizeof(float));
+    if (tokens.count == 0 && !resume) memset(sum, 0, dims * sizeof(float));
     Q4Weights weights[kQ4ChunkTokens];
-    while (token_count > 0) {
-        const size_t chunk = token_count < kQ4ChunkTokens ? token_count : kQ4ChunkTokens;
-        const size_t beyond = token_count - chunk + ids_beyond;
-        for (size_t t = 0; t < chunk; ++t) {
+    for (size_t begin = 0; begin < tokens.count; begin += kQ4ChunkTokens) {
+        const size_t left = tokens.count - begin;
+        Tokens chunk = tokens;
+        chunk.ids += begin;
+        chunk.count = left < kQ4ChunkTokens ? left : kQ4ChunkTokens;
+        chunk.ids_beyond += left - chunk.count;
+        for (size_t t = 0; t < chunk.count; ++t) {
             float scale;
-            memcpy(&scale, table.scales + ids[t] * sizeof scale, sizeof scale);
-            weights[t] = make_q4_weights(scale, token_weights ? token_weights + t : nullptr);
+            memcpy(&scale, table.scales + chunk.ids[t] * sizeof scale, sizeof scale);
+            const float* token_weight = tokens.weights ? tokens.weights + begin + t : nullptr;
+            weights[t] = make_q4_weights(scale, token_weight);
         }
         for (size_t dim = 0; dim < dims;) {
             if (dims - dim > kQ4UnitDims) {
-                add_q4_tile<kQ4TileUnits>(table, ids, weights, chunk, beyond, dim, dims, resume,
-                                          sum);
+                add_q4_tile<kQ4TileUnits>(table, chunk, weights, dim, dims, resume, sum);
                 dim += kQ4TileUnits * kQ4UnitDims;
             } else {
-                add_q4_tile<1>(table, ids, weights, chunk, beyond, dim, dims, resume, sum);
+                add_q4_tile<1>(table, chunk, weights, dim, dims, resume, sum);
                 dim += kQ4UnitDims;
             }
         }
         resume = true;
-        ids += chunk;
-        token_count -= chunk;
-        if (token_weights) token_weights += chunk;
     }
 }

@@ -6,8 +6,8 @@
 namespace nibblevec {
 
 // Row formats in the order of `Kernel::sum_rows`.
-enum class RowFormat : uint8_t { sse_q4, float32 };
-inline constexpr size_t kRowFormatCount = 2;
+enum class RowFormat : uint8_t { sse_q4, float32, float16, bfloat16 };
+inline constexpr size_t kRowFormatCount = 4;
 
 // A kernel reads whole vectors, so up to one byte less than the widest vector past the last byte
 // that it needs.
@@ -28,7 +28,16 @@ struct TableView {
 
 // Bytes of one row. `dim` is even where the format packs two weights in a byte.
 constexpr size_t row_bytes(RowFormat format, size_t dim) noexcept {
-    return format == RowFormat::sse_q4 ? dim / 2 : dim * sizeof(float);
+    switch (format) {
+        case RowFormat::sse_q4:
+            return dim / 2;
+        case RowFormat::float32:
+            return dim * 4;
+        case RowFormat::float16:
+        case RowFormat::bfloat16:
+            return dim * 2;
+    }
+    return 0;
 }
 
 // A view of `row_count` rows that lie end to end.

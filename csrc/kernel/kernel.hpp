@@ -17,15 +17,21 @@ struct HeadView {
     bool normalize;
 };
 
+// The tokens of one bag, or of a piece of one. Borrowed.
+struct Tokens {
+    const uint32_t* ids;   // [count], and `ids_beyond` more behind them
+    const float* weights;  // [count], or null
+    size_t count;
+    size_t ids_beyond;  // those whose rows will be wanted next: they may be prefetched
+};
+
 // Everything that needs wide vectors, once for each instruction set. Functions neither allocate
 // nor check: ids are below `row_count`, 0 < dims <= dim, buffers are as long as they must be.
 struct Kernel {
     // Adds up the rows of one bag in the order of its ids, for the first `dims` dimensions, each
-    // row times its weight where `weights` is not null. The sum starts from +0.0, or from what
-    // `sum` holds if `resume`, so a bag may be given in pieces. The `ids_beyond` ids that follow
-    // the bag's own are those of the rows wanted next: some may be prefetched, none is added.
-    using SumRows = void (*)(const TableView& table, const uint32_t* ids, const float* weights,
-                             size_t token_count, size_t ids_beyond, size_t dims, bool resume,
+    // row times its weight where there are weights. The sum starts from +0.0, or from what `sum`
+    // holds if `resume`, so a bag may be given in pieces.
+    using SumRows = void (*)(const TableView& table, const Tokens& tokens, size_t dims, bool resume,
                              float* sum);
 
     // Turns the sum of a bag of `token_count` tokens into its vector, in place.

@@ -18,6 +18,9 @@ namespace {
 
 }  // namespace
 
-const Kernel kernel_neon = {"neon", {sum_sse_q4, sum_float32}, apply_head};
+const Kernel kernel_neon = {
+    "neon",
+    {sum_sse_q4, sum_plain<Float32Numbers>, sum_plain<Float16Numbers>, sum_plain<BFloat16Numbers>},
+    apply_head};
 
 }  // namespace nibblevec

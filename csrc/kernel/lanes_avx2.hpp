@@ -5,11 +5,18 @@ using Floats = __m256;
 constexpr size_t kLaneCount = 8;
 constexpr size_t kPrefetchTokens = 8;
 constexpr size_t kHeadVectors = 4;
-constexpr size_t kFloat32TileVectors = 8;
+constexpr size_t kPlainTileVectors = 8;
 
 inline Floats load(const float* numbers) noexcept { return _mm256_loadu_ps(numbers); }
-inline Floats load_bytes(const uint8_t* bytes) noexcept {
+inline Floats load_float32(const uint8_t* bytes) noexcept {
     return _mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)));
+}
+inline Floats load_float16(const uint8_t* bytes) noexcept {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+}
+inline Floats load_bfloat16(const uint8_t* bytes) noexcept {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
 inline void store(float* numbers, Floats x) noexcept { _mm256_storeu_ps(numbers, x); }
 inline Floats broadcast(float x) noexcept { return _mm256_set1_ps(x); }

@@ -5,10 +5,17 @@ using Floats = __m512;
 constexpr size_t kLaneCount = 16;
 constexpr size_t kPrefetchTokens = 8;
 constexpr size_t kHeadVectors = 4;
-constexpr size_t kFloat32TileVectors = 16;
+constexpr size_t kPlainTileVectors = 16;
 
 inline Floats load(const float* numbers) noexcept { return _mm512_loadu_ps(numbers); }
-inline Floats load_bytes(const uint8_t* bytes) noexcept { return _mm512_loadu_ps(bytes); }
+inline Floats load_float32(const uint8_t* bytes) noexcept { return _mm512_loadu_ps(bytes); }
+inline Floats load_float16(const uint8_t* bytes) noexcept {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)));
+}
+inline Floats load_bfloat16(const uint8_t* bytes) noexcept {
+    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
 inline void store(float* numbers, Floats x) noexcept { _mm512_storeu_ps(numbers, x); }
 inline Floats broadcast(float x) noexcept { return _mm512_set1_ps(x); }
 inline Floats add(Floats x, Floats y) noexcept { return _mm512_add_ps(x, y); }

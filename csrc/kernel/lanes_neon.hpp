@@ -5,11 +5,17 @@ using Floats = float32x4_t;
 constexpr size_t kLaneCount = 4;
 constexpr size_t kPrefetchTokens = 8;
 constexpr size_t kHeadVectors = 8;
-constexpr size_t kFloat32TileVectors = 16;
+constexpr size_t kPlainTileVectors = 16;
 
 inline Floats load(const float* numbers) noexcept { return vld1q_f32(numbers); }
-inline Floats load_bytes(const uint8_t* bytes) noexcept {
+inline Floats load_float32(const uint8_t* bytes) noexcept {
     return vreinterpretq_f32_u8(vld1q_u8(bytes));
+}
+inline Floats load_float16(const uint8_t* bytes) noexcept {
+    return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(bytes)));
+}
+inline Floats load_bfloat16(const uint8_t* bytes) noexcept {
+    return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(bytes)), 16));
 }
 inline void store(float* numbers, Floats x) noexcept { vst1q_f32(numbers, x); }
 inline Floats broadcast(float x) noexcept { return vdupq_n_f32(x); }

@@ -7,16 +7,34 @@ struct Floats {
 constexpr size_t kLaneCount = 16;
 constexpr size_t kPrefetchTokens = 8;
 constexpr size_t kHeadVectors = 1;
-constexpr size_t kFloat32TileVectors = 4;
+constexpr size_t kPlainTileVectors = 4;
 
 inline Floats load(const float* numbers) noexcept {
     Floats x;
     memcpy(x.lane, numbers, sizeof x);
     return x;
 }
-inline Floats load_bytes(const uint8_t* bytes) noexcept {
+inline Floats load_float32(const uint8_t* bytes) noexcept {
     Floats x;
     memcpy(x.lane, bytes, sizeof x);
+    return x;
+}
+inline Floats load_float16(const uint8_t* bytes) noexcept {
+    Floats x;
+    for (size_t i = 0; i < kLaneCount; ++i) {
+        uint16_t half;
+        memcpy(&half, bytes + 2 * i, sizeof half);
+        x.lane[i] = float32_from_float16(half);
+    }
+    return x;
+}
+inline Floats load_bfloat16(const uint8_t* bytes) noexcept {
+    Floats x;
+    for (size_t i = 0; i < kLaneCount; ++i) {
+        uint16_t half;
+        memcpy(&half, bytes + 2 * i, sizeof half);
+        x.lane[i] = float32_from_bfloat16(half);
+    }
     return x;
 }
 inline void store(float* numbers, const Floats& x) noexcept { memcpy(numbers, x.lane, sizeof x); }

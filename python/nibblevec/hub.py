@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def find_model(
     if os.path.exists(path):
         return ModelSource(path, path)
     if not isinstance(name, str) or not _REPOSITORY.fullmatch(name):
-        raise FileNotFoundError(f"{os.fspath(name)}: no such folder")
+        raise FileNotFoundError(errno.ENOENT, "No such folder", path)
 
     import huggingface_hub
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float32]
 
-RowFormat = Literal["sse_q4", "float32"]
+RowFormat = Literal["sse_q4", "float32", "float16", "bfloat16"]
 
 
 def kernels() -> list[str]:
@@ -37,7 +37,7 @@ def kernels() -> list[str]:
 
 
 class Table:
-    """Token embeddings kept in 4 bits (or float32), summed a bag of tokens at a time.
+    """Token embeddings kept in 4 bits (or as floats), summed a bag of tokens at a time.
 
     The table stays in the bytes it came in: nothing is expanded. Rows are added in token order in
     float32, so the bits depend on neither the instruction set nor the number of threads.
@@ -65,7 +65,8 @@ class Table:
         Args:
             buffer: contiguous. ``"sse_q4"``: uint8 [rows, dim / 2], the high nibble being the even
                 dimension, then float32 [rows] scales; a weight is ``(q / 7.5 - 1) * scale``.
-                ``"float32"``: float32 [rows, dim]. Little-endian; need not be aligned.
+                ``"float32"``, ``"float16"``, ``"bfloat16"``: [rows, dim] of these. Little-endian;
+                need not be aligned.
             dim: number of dimensions, even for ``"sse_q4"``.
             format: row format.
 
@@ -125,7 +126,7 @@ class Table:
 
     @property
     def format(self) -> RowFormat:
-        """Row format: ``"sse_q4"`` or ``"float32"``."""
+        """Row format: ``"sse_q4"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``."""
         return cast(RowFormat, self._native.format)
 
     @property
@@ -288,9 +289,7 @@ def output_array(out: FloatArray | None, shape: Sequence[int]) -> FloatArray:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
     if out.dtype != np.float32 or out.shape != shape:
-        raise ValueError(
-            f"out is {out.dtype} {list(out.shape)}, expected float32 {list(shape)}"
-        )
+        raise ValueError(f"out is {out.dtype} {list(out.shape)}, expected float32 {list(shape)}")
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
         raise ValueError("out must be C-contiguous, aligned and writeable")
     return out

@@ -91,7 +91,9 @@ def _checked_span(entry: Any, name: str, data_bytes: int, path: str) -> tuple[in
         raise ModelFormatError(path, name, "expected exactly dtype, shape and data_offsets")
     dtype = entry["dtype"]
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        raise ModelFormatError(path, name, f"dtype {dtype!r:.80} is not one of {', '.join(ITEM_BYTES)}")
+        raise ModelFormatError(
+            path, name, f"dtype {dtype!r:.80} is not one of {', '.join(ITEM_BYTES)}"
+        )
     shape = entry["shape"]
     if not isinstance(shape, list) or not all(map(_is_size, shape)):
         raise ModelFormatError(path, name, f"shape {shape!r:.80} is not a list of sizes")

@@ -76,13 +76,15 @@ def load_float(folder: str, *, mmap: bool = True) -> Model:
         raise ModelFormatError(
             path,
             WEIGHT_TENSOR,
-            f"{weight.dtype} {list(weight.shape)!r:.80}, expected {', '.join(ROW_FORMATS)} [rows, dim]",
+            f"{weight.dtype} {list(weight.shape)!r:.80}, expected one of {', '.join(ROW_FORMATS)}"
+            " with two dimensions",
         )
     if weight.shape[0] == 0 or weight.shape[1] != len(head.alpha):
         raise ModelFormatError(
             path,
             WEIGHT_TENSOR,
-            f"shape {list(weight.shape)!r:.80}, expected [rows, {len(head.alpha)}] as dyt.alpha has",
+            f"shape {list(weight.shape)!r:.80}, expected [rows, {len(head.alpha)}] for the"
+            f" {len(head.alpha)} dims of {HEAD_TENSORS[0]}",
         )
     table = Table.from_buffer(weight.data, dim=weight.shape[1], format=ROW_FORMATS[weight.dtype])
     return Model("SSE, float", table, head, tokenizer_path)

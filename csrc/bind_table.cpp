@@ -51,18 +51,23 @@ const Kernel& kernel_or_default(const std::optional<std::string>& name) {
 // A table and the buffer that it lies in, held so that it can be neither freed nor resized.
 class Table {
   public:
-    Table(const py::buffer& buffer, size_t dim, const std::string& format)
-        : buffer_(buffer.request()), view_(checked_view(buffer_, dim, format_named(format))) {}
+    Table(const py::buffer& buffer, int64_t dim, const std::string& format)
+        : buffer_(buffer.request()),
+          view_(checked_view(buffer_, checked_dim(dim), format_named(format))) {}
 
     const TableView& view() const { return view_; }
 
   private:
+    static size_t checked_dim(int64_t dim) {
+        if (dim < 1 || dim > (int64_t{1} << 24))
+            throw py::value_error("dim " + std::to_string(dim) + " is not in 1..16777216");
+        return static_cast<size_t>(dim);
+    }
+
     static TableView checked_view(const py::buffer_info& buffer, size_t dim, RowFormat format) {
         if (buffer.itemsize != 1 || buffer.ndim != 1 || buffer.strides[0] != 1)
             throw py::value_error(
                 "the buffer of a table must be one-dimensional bytes, contiguous");
-        if (dim == 0 || dim > (size_t{1} << 24))
-            throw py::value_error("dim " + std::to_string(dim) + " is not in 1..16777216");
         if (format == RowFormat::sse_q4 && dim % 2 != 0)
             throw py::value_error("dim " + std::to_string(dim) +
                                   " is odd; sse_q4 packs two dimensions in a byte");
@@ -332,7 +337,7 @@ std::vector<std::string> kernel_names() {
 
 void bind_table(py::module_& module) {
     py::class_<Table>(module, "Table")
-        .def(py::init<const py::buffer&, size_t, const std::string&>(), py::arg("buffer"),
+        .def(py::init<const py::buffer&, int64_t, const std::string&>(), py::arg("buffer"),
              py::arg("dim"), py::arg("format"))
         .def_property_readonly("rows", [](const Table& table) { return table.view().row_count; })
         .def_property_readonly("dim", [](const Table& table) { return table.view().dim; })

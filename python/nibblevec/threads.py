@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import sys
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -23,14 +24,14 @@ def thread_count(threads: SupportsIndex | None) -> int:
         count = operator.index(threads)
         if count < 1:
             raise ValueError(f"threads must be at least 1, not {count}")
-        return count
+        return min(count, sys.maxsize)
     variable = os.environ.get("NIBBLEVEC_NUM_THREADS")
     if variable:
         if not (variable.isdecimal() and int(variable) > 0):
             raise ValueError(
                 f"NIBBLEVEC_NUM_THREADS must be a whole number from 1 up, not {variable!r}"
             )
-        return int(variable)
+        return min(int(variable), sys.maxsize)
     if hasattr(os, "sched_getaffinity"):
         cpus = len(os.sched_getaffinity(0))
     else:

@@ -14,6 +14,7 @@ import numpy as np
 import reference
 from bits import assert_same_bits
 from numpy.typing import NDArray
+from tables import FORMATS, random_table
 
 from nibblevec import _core
 
@@ -43,14 +44,7 @@ def floats_before_guard(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def check(kernel: str, row_format: str, row_count: int, dim: int, dims: int) -> None:
     random = np.random.default_rng(row_count * dim + dims)
-    if row_format == "sse_q4":
-        codes = random.integers(0, 256, (row_count, dim // 2)).astype(np.uint8)
-        scales = random.standard_normal(row_count).astype(np.float32)
-        data = reference.pack_sse_q4(codes, scales)
-        rows = reference.decode_sse_q4(codes, scales)
-    else:
-        rows = random.standard_normal((row_count, dim)).astype(np.float32)
-        data = rows.tobytes()
+    data, rows = random_table(row_format, row_count, dim, random)
     table = _core.Table(bytes_before_guard(data), dim, row_format)
     counts = np.array([1, 3, 9])
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -87,7 +81,7 @@ def main(argument: str) -> None:
         assert ctypes.string_at(guarded.ctypes.data, 3) == b"abc"
         ctypes.string_at(guarded.ctypes.data, 4)
         return
-    for row_format in ("sse_q4", "float32"):
+    for row_format in FORMATS:
         # Behind few rows there are few scales, so codes come close to the page too.
         for row_count in (1, 2, 5, 17):
             for dim in (2, 8, 16, 30, 32, 34, 64, 126, 128, 130, 254, 256, 258, 510, 514):

@@ -37,6 +37,19 @@ def decode_sse_q4(codes: ByteArray, scales: FloatArray) -> FloatArray:
         return level * scales[:, None]
 
 
+def decode_plain(numbers: ByteArray, row_format: str) -> FloatArray:
+    """Rows of float32, float16 or bfloat16 as float32 [rows, dim]; nothing is rounded.
+
+    Args:
+        numbers: uint8 [rows, row_bytes], little-endian.
+        row_format: name of the type.
+    """
+    if row_format == "bfloat16":  # the upper half of a float32
+        return (numbers.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    with np.errstate(invalid="ignore"):
+        return numbers.view({"float32": "<f4", "float16": "<f2"}[row_format]).astype(np.float32)
+
+
 def quantize_sse_q4(weights: FloatArray) -> tuple[ByteArray, FloatArray]:
     """Codes [rows, dim / 2] and scales [rows] by the published rule, in float32.
 

@@ -750,9 +750,10 @@ def test_file_for_a_folder(folder: Path) -> None:
 
 
 def test_folder_without_a_model(tmp_path: Path) -> None:
-    for names in ((), ("model.safetensors", "config.json")):
-        for name in names:
-            (tmp_path / name).write_bytes(b"{}")
+    other_model = (2).to_bytes(8, "little") + b"{}"
+    for files in ({}, {"model.safetensors": other_model, "config.json": b"{}"}):
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
         with left_alone(tmp_path), pytest.raises(ValueError, match="not a model") as caught:
             Encoder(tmp_path)
         assert str(tmp_path) in str(caught.value)

@@ -22,6 +22,7 @@ import reference
 from bits import assert_same_bits, bits
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
+from tables import FORMATS, PLAIN_FORMATS, random_table
 
 import nibblevec
 from nibblevec import _core
@@ -29,7 +30,6 @@ from nibblevec import _core
 FloatArray = NDArray[np.float32]
 Vectors = tuple[FloatArray, FloatArray, FloatArray]
 
-FORMATS = ("sse_q4", "float32")
 DIMS = (2, 8, 16, 30, 32, 34, 64, 384, 510, 512, 514, 1024)
 # Pairs of a table's dim and how many are computed.
 TRUNCATIONS = (
@@ -72,19 +72,19 @@ def sample_from(codes: NDArray[np.uint8], scales: FloatArray, shift: int = 0) ->
     return Sample(table, reference.decode_sse_q4(codes, scales))
 
 
-def float_sample(rows: FloatArray, shift: int = 0) -> Sample:
-    data = np.frombuffer(bytes(shift) + rows.tobytes(), np.uint8)
-    return Sample(_core.Table(data[shift:], rows.shape[1], "float32"), rows)
+def plain_sample(row_format: str, numbers: NDArray[np.uint8]) -> Sample:
+    """A table of rows of numbers, given as their bytes [rows, row_bytes]."""
+    dim = numbers.shape[1] // PLAIN_FORMATS[row_format]
+    table = _core.Table(np.frombuffer(numbers.tobytes(), np.uint8), dim, row_format)
+    return Sample(table, reference.decode_plain(numbers, row_format))
 
 
 @functools.cache
 def sample(row_format: str, dim: int, row_count: int = 37, shift: int = 0) -> Sample:
     random = np.random.default_rng(dim * 1000 + row_count)
-    if row_format == "sse_q4":
-        codes = random.integers(0, 256, (row_count, dim // 2)).astype(np.uint8)
-        scales = random.uniform(0.01, 0.5, row_count).astype(np.float32)
-        return sample_from(codes, scales, shift)
-    return float_sample(random.standard_normal((row_count, dim)).astype(np.float32), shift)
+    table_bytes, rows = random_table(row_format, row_count, dim, random)
+    data = np.frombuffer(bytes(shift) + table_bytes, np.uint8)
+    return Sample(_core.Table(data[shift:], dim, row_format), rows)
 
 
 @functools.cache
@@ -227,13 +227,24 @@ def test_special_numbers_of_float32_rows(kernel: str) -> None:
         [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3.4e38, -3.4e38, 1.0], np.float32
     )
     rows = np.stack([np.roll(np.resize(numbers, 50), shift) for shift in range(len(numbers))])
-    chosen = float_sample(rows)
+    chosen = plain_sample("float32", rows.view(np.uint8))
     bags = random_bags(len(rows), (0, *[1] * 12, 2, 3, 9))
     weights = np.resize(np.array([1, 0, -2, np.inf, np.nan], np.float32), len(bags.ids))
     bags = Bags(bags.ids, bags.offsets, weights)
     for weighted in (False, True):
         expected = reference.sum_rows(rows, bags.ids, bags.offsets, weights if weighted else None)
         assert_same_bits(pool(chosen, bags, kernel, weighted=weighted), expected)
+
+
+@every_kernel
+@pytest.mark.parametrize("row_format", ["float16", "bfloat16"])
+def test_every_number_of_16_bits(kernel: str, row_format: str) -> None:
+    words = np.arange(1 << 16, dtype=np.uint16).reshape(1024, 64)
+    chosen = plain_sample(row_format, words.view(np.uint8))
+    bags = random_bags(1024, (1,) * 1024)
+    bags = Bags(np.arange(1024, dtype=np.uint32), bags.offsets, bags.weights)
+    assert_same_bits(pool(chosen, bags, kernel), np.float32(0) + chosen.rows)
+    assert_same_bits(_core.dequantize(chosen.table, bags.ids), chosen.rows)
 
 
 @every_kernel

@@ -218,7 +218,7 @@ def test_from_buffer_refuses_sizes_of_floats(size: int) -> None:
         (0, "sse_q4", "dim 0 "),
         (0, "float32", "dim 0 "),
         (1 << 25, "sse_q4", "dim 33554432 "),
-        (6, "q8", "'q8'.*sse_q4 or float32"),
+        (6, "q8", "'q8'.*sse_q4, float32, float16, bfloat16"),
     ],
 )
 def test_from_buffer_refuses_dims_and_formats(dim: int, row_format: Any, message: str) -> None:

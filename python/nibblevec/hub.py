@@ -58,9 +58,12 @@ def find_model(
 
     Raises:
         FileNotFoundError: no such path, and not the name of a repository.
+        ValueError: a null character in the name.
         OSError: the repository could not be fetched, or has not been fetched before.
     """
     path = os.path.abspath(os.fspath(name))
+    if "\0" in path:
+        raise ValueError(f"null character in the path {path!r}")
     if os.path.exists(path):
         return ModelSource(path, path)
     if not isinstance(name, str) or not _REPOSITORY.fullmatch(name):

@@ -29,7 +29,7 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
     names = os.listdir(folder)
     if sse.TABLE_NAME in names:
         return sse.load_quantized(folder, mmap=mmap)
-    if sse.FLOAT_NAME in names:
+    if sse.FLOAT_NAME in names and sse.has_head(os.path.join(folder, sse.FLOAT_NAME)):
         return sse.load_float(folder, mmap=mmap)
     raise ValueError(
         f"{folder}: not a model that can be loaded; looked for {sse.TABLE_NAME} (quantised SSE)"

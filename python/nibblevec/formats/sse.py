@@ -90,6 +90,16 @@ def load_float(folder: str, *, mmap: bool = True) -> Model:
     return Model("SSE, float", table, head, tokenizer_path)
 
 
+def has_head(path: str) -> bool:
+    """Whether a safetensors file holds a Dynamic Tanh, which makes it a float SSE model.
+
+    Raises:
+        OSError: the file cannot be read, or is not a regular file.
+        ModelFormatError: it is not a safetensors file.
+    """
+    return any(name.startswith("dyt.") for name in read_safetensors(path))
+
+
 def read_head(path: str) -> Head:
     """The Dynamic Tanh of a quantised model.
 

@@ -111,6 +111,7 @@ for mmap in (True, False):
 """
 
 
+@pytest.mark.measured
 @linux_only
 def test_table_is_mapped_and_not_copied() -> None:
     grown, mapping, grown_by_reading = in_a_new_process(MEMORY_SCRIPT, TABLE).splitlines()
@@ -142,6 +143,7 @@ def test_no_file_stays_open() -> None:
     assert open_files() == []
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("mmap", [True, False])
 def test_loading_is_quick(mmap: bool) -> None:
     Encoder(mmap=mmap)

@@ -217,6 +217,7 @@ def test_from_buffer_refuses_sizes_of_floats(size: int) -> None:
         (5, "sse_q4", "dim 5 is odd"),
         (0, "sse_q4", "dim 0 "),
         (0, "float32", "dim 0 "),
+        (-1, "sse_q4", "dim -1 "),
         (1 << 25, "sse_q4", "dim 33554432 "),
         (6, "q8", "'q8'.*sse_q4, float32, float16, bfloat16"),
     ],
@@ -507,7 +508,7 @@ def test_per_token_weights_are_as_many_as_ids(table: Table, shape: tuple[int, ..
 
 def test_threads_of_a_call(table: Table) -> None:
     expected = table.sum_rows([0, 1], [0, 2])
-    for count in (1, 2, 1000, np.uint8(3)):
+    for count in (1, 2, 1000, 1 << 70, np.uint8(3)):
         assert_same_bits(table.sum_rows([0, 1], [0, 2], threads=count), expected)
     for bad in (0, -1):
         with pytest.raises(ValueError, match=f"threads must be at least 1, not {bad}"):
@@ -520,6 +521,8 @@ def test_thread_count_from_the_environment(monkeypatch: pytest.MonkeyPatch, tabl
     monkeypatch.setenv("NIBBLEVEC_NUM_THREADS", "5")
     assert thread_count(None) == 5
     assert thread_count(3) == 3
+    monkeypatch.setenv("NIBBLEVEC_NUM_THREADS", "9" * 30)
+    assert table.sum_rows([0], [0, 1]).shape == (1, DIM)
     for bad in ("0", "-1", "1.5", "many", " "):
         monkeypatch.setenv("NIBBLEVEC_NUM_THREADS", bad)
         with pytest.raises(ValueError, match=f"NIBBLEVEC_NUM_THREADS .*{bad!r}"):

@@ -112,7 +112,9 @@ def test_json_lines_equal_npy(encode: Encode, suffix: str) -> None:
     source = write("in.txt", TEXTS)
     assert_ok(encode(source, "-o", "out.npy"))
     assert_ok(encode(source, "-o", "out" + suffix))
-    texts, vectors = read_json_lines(Path("out" + suffix).read_bytes())
+    content = Path("out" + suffix).read_bytes()
+    assert "caf\u00e9 \U0001f600 \u4e2d\u6587".encode() in content  # readable, not escaped
+    texts, vectors = read_json_lines(content)
     assert texts == TEXTS
     assert np.array_equal(vectors, np.load("out.npy"))
 

@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ from tiny_models import (
 )
 
 from nibblevec import Encoder, ModelFormatError
-from nibblevec.encoder import BLOCK_CHARACTERS, BLOCK_TEXTS, BUNDLED_MODEL
+from nibblevec import encoder as encoder_module
+from nibblevec.encoder import BLOCK_TEXTS, BUNDLED_MODEL
+from nibblevec.tokenizer import Tokenizer
 
 DIM = 30
 
@@ -231,6 +234,29 @@ def test_bundled_model_equals_the_published_formula() -> None:
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-6)
 
 
+def test_padding_is_ignored_and_truncation_is_not(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", dim=DIM)
+    content = tokenizer_content()
+    content["padding"] = {
+        "strategy": {"Fixed": 20},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "[PAD]",
+    }
+    content["truncation"] = {
+        "direction": "Right",
+        "max_length": 3,
+        "strategy": "LongestFirst",
+        "stride": 0,
+    }
+    plain = Encoder(write_model(tmp_path / "plain", dim=DIM))
+    (folder / TOKENIZER).write_text(json.dumps(content))
+    vectors = Encoder(folder).encode(["tea", "a cup of tea", ""])
+    assert np.array_equal(bits(vectors), bits(plain.encode(["tea", "a cup of", ""])))
+
+
 def test_text_of_megabytes(encoder: Encoder, folder: Path) -> None:
     texts = ["tea", "the stock market fell, a cup of tea! " * 60_000, "cup"]
     vectors = encoder.encode(texts)
@@ -253,12 +279,26 @@ def test_bits_do_not_depend_on_the_batch(encoder: Encoder) -> None:
     assert np.array_equal(bits(backwards), bits(vectors))
 
 
-def test_blocks_cut_by_length(encoder: Encoder) -> None:
-    long = "tea " * (BLOCK_CHARACTERS // 8)  # two fill a block
+def test_blocks_cut_by_length(
+    encoder: Encoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "tea " * 15
     texts = [long, "cup", long, "drink", long, "the"]
-    vectors = encoder.encode(texts)
-    for row, text in enumerate(texts):
-        assert np.array_equal(bits(vectors[row]), bits(encoder.encode(text))), row
+    expected = [encoder.encode(text) for text in texts]
+    blocks = []
+    encode_batch = Tokenizer.encode_batch
+
+    def counted(
+        tokenizer: Tokenizer, block: Sequence[str]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        blocks.append(len(block))
+        return encode_batch(tokenizer, block)
+
+    monkeypatch.setattr(Tokenizer, "encode_batch", counted)
+    monkeypatch.setattr(encoder_module, "BLOCK_CHARACTERS", 100)
+    vectors = Encoder(folder).encode(texts)
+    assert blocks == [3, 3]
+    assert np.array_equal(bits(vectors), bits(np.array(expected)))
 
 
 def test_bits_do_not_depend_on_threads(folder: Path) -> None:
@@ -491,6 +531,17 @@ def test_similarity_takes_vectors_lists_and_other_types(encoder: Encoder) -> Non
     assert encoder.similarity(rows, rows).shape == (2, 2)
 
 
+def test_similarity_is_a_tensor_where_torch_is_imported(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = types.ModuleType("torch")
+    torch.from_numpy = lambda array: ("tensor", array)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    kind, scores = encoder.similarity([3, 4], [0, 1])
+    assert kind == "tensor"
+    assert float(scores[0, 0]) == pytest.approx(0.8)
+
+
 def test_similarity_of_nothing(encoder: Encoder) -> None:
     assert encoder.similarity(np.empty((0, 4)), np.ones((3, 4))).shape == (0, 3)
 
@@ -603,9 +654,12 @@ def test_replaced_model_stays_as_it_was_loaded(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model")
     encoder = Encoder(folder)
     expected = encoder.encode("a cup of tea")
+    digest = encoder.__getstate__()["digest"]
     other = write_model(tmp_path / "other", seed=9)
     for name in (TABLE, HEAD, TOKENIZER):
         os.replace(other / name, folder / name)
+    (folder / TOKENIZER).write_text(json.dumps(tokenizer_content(), indent=1))
+    assert encoder.__getstate__()["digest"] == digest
     assert np.array_equal(bits(encoder.encode("a cup of tea")), bits(expected))
     assert not np.array_equal(Encoder(folder).encode("a cup of tea"), expected)
 
@@ -644,37 +698,24 @@ def test_threads_encode_at_once(folder: Path) -> None:
                 assert np.array_equal(bits(vectors), bits(expected[i]))
 
 
-def test_list_changes_during_the_call(encoder: Encoder) -> None:
-    texts = [f"{text} tea" for text in many_texts(20_000)]
-    expected = encoder.encode(texts)
+def test_list_changes_during_the_call(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = many_texts(BLOCK_TEXTS + 100)
+    expected = Encoder(folder).encode(texts)
     changing = list(texts)
-    begun = threading.Event()
-    done = threading.Event()
-    changes = 0
+    encode_batch = Tokenizer.encode_batch
 
-    def change() -> None:
-        nonlocal changes
-        begun.wait()
-        while not done.is_set():
-            changing[:] = ["the market fell"] * 5
-            changing.clear()
-            changes += 1
-            time.sleep(0.001)
-
-    def taken() -> Any:
-        yield from changing
-        begun.set()
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
-        vectors = encoder.encode(taken())
-        encoder.encode(changing)  # whatever is in the list now
-    finally:
-        begun.set()
-        done.set()
+    def encode_batch_while_another_thread_changes(
+        tokenizer: Tokenizer, block: Sequence[str]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        thread = threading.Thread(target=lambda: changing.insert(0, changing.pop()))
+        thread.start()
         thread.join()
-    assert changes > 1
+        changing[BLOCK_TEXTS:] = ["the market fell"] * 3
+        return encode_batch(tokenizer, block)
+
+    monkeypatch.setattr(Tokenizer, "encode_batch", encode_batch_while_another_thread_changes)
+    vectors = Encoder(folder).encode(changing)
+    assert changing != texts
     assert np.array_equal(bits(vectors), bits(expected))
 
 

@@ -48,6 +48,13 @@ const Kernel& kernel_or_default(const std::optional<std::string>& name) {
     return name ? kernel_named(*name) : default_kernel();
 }
 
+// The Python side copies what is not; from here on pointers are typed.
+void check_aligned(const py::array& array, const char* name) {
+    constexpr int kAligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    if ((array.flags() & kAligned) == 0)
+        throw py::value_error(std::string(name) + " must be aligned");
+}
+
 // A table and the buffer that it lies in, held so that it can be neither freed nor resized.
 class Table {
   public:
@@ -113,6 +120,7 @@ class RowIds {
         if (ids.ndim() != 1) throw py::value_error("ids must have one dimension");
         if (!(ids.flags() & py::array::c_style) || ids.dtype().byteorder() == '>')
             throw py::value_error("ids must be contiguous and in native byte order");
+        check_aligned(ids, "ids");
         const char kind = array_.dtype().kind();
         const auto width = array_.itemsize();
         if (kind == 'u' && width == 4) {
@@ -176,6 +184,9 @@ class DynamicTanh {
         if (alpha_.ndim() != 1 || beta_.ndim() != 1 || bias_.ndim() != 1 ||
             alpha_.size() != beta_.size() || alpha_.size() != bias_.size())
             throw py::value_error("alpha, beta and bias must be vectors of one length");
+        check_aligned(alpha_, "alpha");
+        check_aligned(beta_, "beta");
+        check_aligned(bias_, "bias");
     }
 
     size_t dim() const { return static_cast<size_t>(alpha_.size()); }
@@ -194,6 +205,7 @@ HeadView head_view(const DynamicTanh* dynamic_tanh, size_t dims, bool mean, bool
 }
 
 void check_offsets(const Array<int64_t>& offsets, size_t token_count) {
+    check_aligned(offsets, "offsets");
     if (offsets.ndim() != 1 || offsets.size() == 0)
         throw py::value_error("offsets must have one dimension and at least one element");
     const int64_t* values = offsets.data();
@@ -233,6 +245,7 @@ void pool(const Table& table, const py::array& ids, const Array<int64_t>& offset
     const Kernel& kernel = kernel_or_default(kernel_name);
     const RowIds row_ids(ids, table.view().row_count);
     check_offsets(offsets, row_ids.size());
+    check_aligned(out, "out");
     if (out.ndim() != 2 || out.shape(0) != offsets.size() - 1)
         throw py::value_error("out must be float32 [bags, dims]");
     const auto dims = static_cast<size_t>(out.shape(1));
@@ -241,6 +254,7 @@ void pool(const Table& table, const py::array& ids, const Array<int64_t>& offset
                               std::to_string(table.view().dim));
     if (weights && (weights->ndim() != 1 || static_cast<size_t>(weights->size()) != row_ids.size()))
         throw py::value_error("per-token weights must be as many as ids");
+    if (weights) check_aligned(*weights, "per-token weights");
     const HeadView head = head_view(dynamic_tanh, dims, mean, normalize);
     const Bags bags{row_ids.data(), weights ? weights->data() : nullptr, offsets.data(),
                     static_cast<size_t>(out.shape(0))};
@@ -254,6 +268,8 @@ void apply_head(Array<float>& rows, const Array<uint64_t>& token_counts,
                 const DynamicTanh* dynamic_tanh, bool mean, bool normalize,
                 const std::optional<std::string>& kernel_name) {
     const Kernel& kernel = kernel_or_default(kernel_name);
+    check_aligned(rows, "rows");
+    check_aligned(token_counts, "token_counts");
     if (rows.ndim() != 2 || rows.shape(0) != token_counts.size())
         throw py::value_error("rows must be float32 [bags, dims], token_counts [bags]");
     const auto dims = static_cast<size_t>(rows.shape(1));
@@ -286,6 +302,7 @@ Array<float> dequantize(const Table& table, const py::array& row_ids) {
 }
 
 py::array_t<uint8_t> quantize_sse_q4(const Array<float>& weights, size_t threads) {
+    check_aligned(weights, "weights");
     if (weights.ndim() != 2) throw py::value_error("weights must be float32 [rows, dim]");
     const auto row_count = static_cast<size_t>(weights.shape(0));
     const auto dim = static_cast<size_t>(weights.shape(1));

@@ -105,7 +105,7 @@ class Table:
         """
         if format != "sse_q4":
             raise ValueError(f"cannot quantize to {format!r}, only to 'sse_q4'")
-        array = np.ascontiguousarray(weights, dtype=np.float32)
+        array = np.require(weights, np.float32, ["C", "A"])
         packed = _core.quantize_sse_q4(array, threads=thread_count(threads))
         return cls(packed, array.shape[1], format)
 
@@ -222,7 +222,7 @@ class Table:
         dims = checked_dims(dims, self.dim, "dims")
         out = output_array(out, (max(len(offsets) - 1, 0), dims))
         if weights is not None:
-            weights = np.ascontiguousarray(weights, dtype=np.float32)
+            weights = np.require(weights, np.float32, ["C", "A"])
         _core.pool(
             self._native,
             ids,
@@ -259,7 +259,7 @@ def integers(values: ArrayLike, name: str) -> NDArray[np.integer[Any]]:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, not {array.dtype}")
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 
 def checked_dims(dims: SupportsIndex | None, dim: int, name: str) -> int:

@@ -7,7 +7,6 @@ import os
 import shutil
 import struct
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
+from bad_models import assert_refused, left_alone
 from tiny_models import (
     HEAD,
     MODEL_FILES,
@@ -38,43 +38,14 @@ DIM = 30
 ROWS = len(VOCABULARY)
 ROW_BYTES = DIM // 2 + 4
 
+pytestmark = pytest.mark.malformed
+
 posix_only = pytest.mark.skipif(os.name != "posix", reason="kinds of files that POSIX has")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_model(tmp_path / "model", dim=DIM)
-
-
-@contextmanager
-def left_alone(folder: Path) -> Iterator[None]:
-    """It takes less than a second and changes nothing in the folder."""
-
-    def state() -> list[tuple[str, int, int, int]]:
-        entries = [(entry.name, entry.stat(follow_symlinks=False)) for entry in os.scandir(folder)]
-        own = [(name, s.st_mtime_ns, s.st_size, s.st_mode) for name, s in entries]
-        return [*sorted(own), (".", folder.stat().st_mtime_ns, 0, 0)]
-
-    before = state()
-    begin = time.perf_counter()
-    yield
-    assert time.perf_counter() - begin < 1
-    assert state() == before
-
-
-def assert_refused(
-    folder: Path, name: str, field: str, message: str, *, mmap: bool | None = None
-) -> None:
-    """The first text, at the latest, ends in a `ModelFormatError` of this file and field."""
-    for way in (True, False) if mmap is None else (mmap,):
-        with left_alone(folder), pytest.raises(ModelFormatError, match=message) as caught:
-            Encoder(folder, mmap=way).encode("tea")
-        error = caught.value
-        assert isinstance(error, ValueError)
-        assert (error.path, error.field) == (str(folder / name), field)
-        assert str(error).startswith(f"{folder / name}: {field}: ")
-        # What the file holds is quoted, but not at length.
-        assert len(str(error)) < len(str(folder)) + 500
 
 
 # The table

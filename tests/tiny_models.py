@@ -78,8 +78,9 @@ def safetensors_file(header: object, data: bytes = b"") -> bytes:
 
 
 def head_parts(vectors: Mapping[str, NDArray[Any]]) -> tuple[JsonObject, bytes]:
-    """Header and data of a safetensors file of these arrays."""
-    dtypes = {"float32": "F32", "float64": "F64", "float16": "F16", "int32": "I32", "uint8": "U8"}
+    """Header and data of a safetensors file of these arrays; uint16 stands for bfloat16."""
+    dtypes = {"float32": "F32", "float64": "F64", "float16": "F16", "uint16": "BF16"}
+    dtypes |= {"int32": "I32", "uint8": "U8"}
     header: JsonObject = {}
     data = b""
     for name, array in vectors.items():

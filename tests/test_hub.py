@@ -1,0 +1,145 @@
+"""Models by name: local paths without the network, repositories through the hub's own cache."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import MODEL_FILES, write_model
+
+from nibblevec import Encoder
+from nibblevec.hub import FILES, find_model
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+OTHER_COMMIT = "f" * 40
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: Any, **_options: Any) -> Any:
+        raise AssertionError("a network call")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def cached(cache: Path, name: str, model: Path, commit: str = COMMIT) -> None:
+    """Lay a model down in a cache as the hub's library does."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir(exist_ok=True)
+    (repository / "refs" / "main").write_text(commit)
+    for file in MODEL_FILES:
+        shutil.copy(model / file, snapshot / file)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_local_path_makes_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_model(tmp_path / "owner" / "model")
+    monkeypatch.chdir(tmp_path)
+    model = Encoder("owner/model")  # which could be the name of a repository
+    assert find_model("owner/model").folder == str(folder)
+    assert model.encode("tea").shape == (30,)
+
+
+def test_local_path_does_not_import_the_hub(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    program = (
+        "import sys; from nibblevec import Encoder; Encoder(sys.argv[1]); Encoder();"
+        "assert not any(name.startswith('huggingface_hub') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(folder)], check=True)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_cached_repository(tmp_path: Path) -> None:
+    local = write_model(tmp_path / "model")
+    cached(tmp_path / "cache", "owner/model", local)
+    model = Encoder("owner/model", cache_folder=tmp_path / "cache", local_files_only=True)
+    assert np.array_equal(model.encode("tea"), Encoder(local).encode("tea"))
+    assert repr(model).startswith("Encoder('owner/model'")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_revision(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cached(cache, "owner/model", write_model(tmp_path / "old", seed=1), OTHER_COMMIT)
+    cached(cache, "owner/model", write_model(tmp_path / "new", seed=2))
+    for revision, local in ((None, "new"), (OTHER_COMMIT, "old"), (COMMIT, "new")):
+        model = Encoder("owner/model", cache_folder=cache, revision=revision, local_files_only=True)
+        assert np.array_equal(model.encode("tea"), Encoder(tmp_path / local).encode("tea"))
+
+
+@pytest.mark.usefixtures("no_network")
+def test_pickle_keeps_the_commit(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cached(cache, "owner/model", write_model(tmp_path / "old", seed=1), OTHER_COMMIT)
+    model = Encoder("owner/model", cache_folder=cache, local_files_only=True)
+    content = pickle.dumps(model)
+    cached(cache, "owner/model", write_model(tmp_path / "new", seed=2))  # main moves on
+    again = pickle.loads(content)
+    assert len(content) < 1000
+    assert np.array_equal(again.encode("tea"), model.encode("tea"))
+
+
+@pytest.mark.usefixtures("no_network")
+def test_repository_that_is_not_cached(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"owner/other: no such folder, and .*not in the hub's cache"):
+        Encoder("owner/other", cache_folder=tmp_path, local_files_only=True)
+    with pytest.raises(OSError, match="not in the hub's cache"):
+        Encoder("owner/other", cache_folder=tmp_path, revision="v1", local_files_only=True)
+
+
+def test_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_args: Any, **_options: Any) -> Any:
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    with pytest.raises(OSError, match="owner/model: no such folder, and the hub did not give it"):
+        Encoder("owner/model", cache_folder=tmp_path)
+
+
+def test_what_is_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    folder = write_model(tmp_path / COMMIT)
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def give(name: str, **options: Any) -> str:
+        asked.append((name, options))
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", give)
+    Encoder("owner/model", cache_folder=tmp_path, revision="v1", token="secret")
+    assert asked == [
+        (
+            "owner/model",
+            {
+                "revision": "v1",
+                "cache_dir": str(tmp_path),
+                "token": "secret",
+                "local_files_only": False,
+                "allow_patterns": list(FILES),
+            },
+        )
+    ]
+    assert b"secret" not in pickle.dumps(Encoder("owner/model", token="secret"))
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("name", ["./model", "../model", "/nowhere/model", "a/b/c", "~/model", ""])
+def test_what_cannot_be_a_repository(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises((FileNotFoundError, ValueError)):
+        Encoder(name)

@@ -63,6 +63,8 @@ class Table {
           view_(checked_view(buffer_, checked_dim(dim), format_named(format))) {}
 
     const TableView& view() const { return view_; }
+    const void* bytes() const { return buffer_.ptr; }
+    size_t byte_count() const { return static_cast<size_t>(buffer_.size); }
 
   private:
     static size_t checked_dim(int64_t dim) {
@@ -113,68 +115,42 @@ class Table {
     TableView view_;
 };
 
-// Row numbers as uint32: the caller's own array where it holds them, else a copy.
-class RowIds {
-  public:
-    RowIds(const py::array& ids, size_t row_count) : array_(ids) {
-        if (ids.ndim() != 1) throw py::value_error("ids must have one dimension");
-        if (!(ids.flags() & py::array::c_style) || ids.dtype().byteorder() == '>')
-            throw py::value_error("ids must be contiguous and in native byte order");
-        check_aligned(ids, "ids");
-        const char kind = array_.dtype().kind();
-        const auto width = array_.itemsize();
-        if (kind == 'u' && width == 4) {
-            check<uint32_t>(row_count);
-            ids_ = static_cast<const uint32_t*>(array_.data());
-        } else if (kind == 'u' && width == 1) {
-            copy<uint8_t>(row_count);
-        } else if (kind == 'u' && width == 2) {
-            copy<uint16_t>(row_count);
-        } else if (kind == 'u' && width == 8) {
-            copy<uint64_t>(row_count);
-        } else if (kind == 'i' && width == 1) {
-            copy<int8_t>(row_count);
-        } else if (kind == 'i' && width == 2) {
-            copy<int16_t>(row_count);
-        } else if (kind == 'i' && width == 4) {
-            copy<int32_t>(row_count);
-        } else if (kind == 'i' && width == 8) {
-            copy<int64_t>(row_count);
-        } else {
-            throw py::type_error("ids must be integers, not " +
-                                 py::cast<std::string>(py::str(array_.dtype())));
-        }
-    }
+// Numbers are copied as they are checked: whoever changes them while the GIL is released changes
+// nothing here.
 
-    const uint32_t* data() const { return ids_; }
-    size_t size() const { return static_cast<size_t>(array_.size()); }
-
-  private:
-    template <typename Integer>
-    void check(size_t row_count) const {
-        const auto* ids = static_cast<const Integer*>(array_.data());
-        for (size_t i = 0; i < size(); ++i)
-            // A negative number becomes a huge one.
-            if (static_cast<uint64_t>(ids[i]) >= row_count)
-                throw py::index_error("id " + std::to_string(ids[i]) + " at position " +
+// Row numbers as uint32, each of them below `row_count`.
+std::vector<uint32_t> checked_row_ids(const py::array& ids, size_t row_count) {
+    if (ids.ndim() != 1) throw py::value_error("ids must have one dimension");
+    if (!(ids.flags() & py::array::c_style) || ids.dtype().byteorder() == '>')
+        throw py::value_error("ids must be contiguous and in native byte order");
+    check_aligned(ids, "ids");
+    // A negative id becomes a huge one.
+    const auto check_and_copy = [&]<typename Integer>(Integer) {
+        const auto* numbers = static_cast<const Integer*>(ids.data());
+        std::vector<uint32_t> rows(static_cast<size_t>(ids.size()));
+        for (size_t i = 0; i < rows.size(); ++i) {
+            const Integer id = numbers[i];
+            if (static_cast<uint64_t>(id) >= row_count)
+                throw py::index_error("id " + std::to_string(id) + " at position " +
                                       std::to_string(i) + " is not below the table's " +
                                       std::to_string(row_count) + " rows");
-    }
-
-    template <typename Integer>
-    void copy(size_t row_count) {
-        check<Integer>(row_count);
-        const auto* ids = static_cast<const Integer*>(array_.data());
-        converted_.resize(size());
-        std::transform(ids, ids + size(), converted_.begin(),
-                       [](Integer id) { return static_cast<uint32_t>(id); });
-        ids_ = converted_.data();
-    }
-
-    py::array array_;
-    std::vector<uint32_t> converted_;
-    const uint32_t* ids_ = nullptr;
-};
+            rows[i] = static_cast<uint32_t>(id);
+        }
+        return rows;
+    };
+    const char kind = ids.dtype().kind();
+    const auto width = ids.itemsize();
+    if (kind == 'u' && width == 1) return check_and_copy(uint8_t{});
+    if (kind == 'u' && width == 2) return check_and_copy(uint16_t{});
+    if (kind == 'u' && width == 4) return check_and_copy(uint32_t{});
+    if (kind == 'u' && width == 8) return check_and_copy(uint64_t{});
+    if (kind == 'i' && width == 1) return check_and_copy(int8_t{});
+    if (kind == 'i' && width == 2) return check_and_copy(int16_t{});
+    if (kind == 'i' && width == 4) return check_and_copy(int32_t{});
+    if (kind == 'i' && width == 8) return check_and_copy(int64_t{});
+    throw py::type_error("ids must be integers, not " +
+                         py::cast<std::string>(py::str(ids.dtype())));
+}
 
 // Dynamic Tanh's three vectors, of equal length.
 class DynamicTanh {
@@ -204,22 +180,30 @@ HeadView head_view(const DynamicTanh* dynamic_tanh, size_t dims, bool mean, bool
     return dynamic_tanh->view(mean, normalize);
 }
 
-void check_offsets(const Array<int64_t>& offsets, size_t token_count) {
+std::vector<int64_t> checked_offsets(const Array<int64_t>& offsets, size_t token_count) {
     check_aligned(offsets, "offsets");
     if (offsets.ndim() != 1 || offsets.size() == 0)
         throw py::value_error("offsets must have one dimension and at least one element");
-    const int64_t* values = offsets.data();
-    const auto count = static_cast<size_t>(offsets.size());
+    const std::vector<int64_t> values(offsets.data(), offsets.data() + offsets.size());
     if (values[0] < 0)
         throw py::value_error("offsets[0] is " + std::to_string(values[0]) + ", below 0");
-    for (size_t i = 1; i < count; ++i)
+    for (size_t i = 1; i < values.size(); ++i)
         if (values[i] < values[i - 1])
             throw py::value_error("offsets decrease at position " + std::to_string(i) + ": " +
                                   std::to_string(values[i - 1]) + " then " +
                                   std::to_string(values[i]));
-    if (static_cast<uint64_t>(values[count - 1]) > token_count)
-        throw py::value_error("offsets end at " + std::to_string(values[count - 1]) +
-                              ", past the " + std::to_string(token_count) + " ids");
+    if (static_cast<uint64_t>(values.back()) > token_count)
+        throw py::value_error("offsets end at " + std::to_string(values.back()) + ", past the " +
+                              std::to_string(token_count) + " ids");
+    return values;
+}
+
+// What is written must not be what is read.
+void check_apart(const Array<float>& out, const void* input, size_t input_bytes, const char* name) {
+    const auto begin = reinterpret_cast<uintptr_t>(out.data());
+    const auto other = reinterpret_cast<uintptr_t>(input);
+    if (begin < other + input_bytes && other < begin + static_cast<size_t>(out.nbytes()))
+        throw py::value_error(std::string("out overlaps ") + name);
 }
 
 // Runs `native` without the GIL; Ctrl-C ends it early and is raised here.
@@ -243,8 +227,8 @@ void pool(const Table& table, const py::array& ids, const Array<int64_t>& offset
           const DynamicTanh* dynamic_tanh, bool mean, bool normalize, size_t threads,
           const std::optional<std::string>& kernel_name) {
     const Kernel& kernel = kernel_or_default(kernel_name);
-    const RowIds row_ids(ids, table.view().row_count);
-    check_offsets(offsets, row_ids.size());
+    const std::vector<uint32_t> row_ids = checked_row_ids(ids, table.view().row_count);
+    const std::vector<int64_t> bag_offsets = checked_offsets(offsets, row_ids.size());
     check_aligned(out, "out");
     if (out.ndim() != 2 || out.shape(0) != offsets.size() - 1)
         throw py::value_error("out must be float32 [bags, dims]");
@@ -254,9 +238,13 @@ void pool(const Table& table, const py::array& ids, const Array<int64_t>& offset
                               std::to_string(table.view().dim));
     if (weights && (weights->ndim() != 1 || static_cast<size_t>(weights->size()) != row_ids.size()))
         throw py::value_error("per-token weights must be as many as ids");
-    if (weights) check_aligned(*weights, "per-token weights");
+    if (weights) {
+        check_aligned(*weights, "per-token weights");
+        check_apart(out, weights->data(), static_cast<size_t>(weights->nbytes()), "the weights");
+    }
+    check_apart(out, table.bytes(), table.byte_count(), "the table");
     const HeadView head = head_view(dynamic_tanh, dims, mean, normalize);
-    const Bags bags{row_ids.data(), weights ? weights->data() : nullptr, offsets.data(),
+    const Bags bags{row_ids.data(), weights ? weights->data() : nullptr, bag_offsets.data(),
                     static_cast<size_t>(out.shape(0))};
     float* rows = out.mutable_data();
     run_without_gil([&](Interruption& interruption) {
@@ -286,7 +274,7 @@ void apply_head(Array<float>& rows, const Array<uint64_t>& token_counts,
 }
 
 Array<float> dequantize(const Table& table, const py::array& row_ids) {
-    const RowIds ids(row_ids, table.view().row_count);
+    const std::vector<uint32_t> ids = checked_row_ids(row_ids, table.view().row_count);
     const size_t dim = table.view().dim;
     Array<float> weights({ids.size(), dim});
     float* out = weights.mutable_data();
@@ -295,7 +283,7 @@ Array<float> dequantize(const Table& table, const py::array& row_ids) {
         run_blocks((ids.size() + kBlockRows - 1) / kBlockRows, 1, interruption, [&](size_t block) {
             const size_t end = std::min(ids.size(), (block + 1) * kBlockRows);
             for (size_t i = block * kBlockRows; i < end; ++i)
-                decode_row(table.view(), ids.data()[i], out + i * dim);
+                decode_row(table.view(), ids[i], out + i * dim);
         });
     });
     return weights;
@@ -328,8 +316,9 @@ py::array_t<uint8_t> quantize_sse_q4(const Array<float>& weights, size_t threads
                            float scale;
                            if (!quantize_row_sse_q4(rows + row * dim, dim,
                                                     codes + row * bytes_of_row, &scale)) {
-                               bad_row = row;
-                               interruption.request();
+                               size_t first = bad_row.load();
+                               while (row < first && !bad_row.compare_exchange_weak(first, row)) {
+                               }
                                return;
                            }
                            std::memcpy(scales + row * sizeof scale, &scale, sizeof scale);

@@ -1,8 +1,16 @@
-"""How many malformed models were refused, printed at the end."""
+"""What all tests share: children that can be interrupted, a count at the end."""
 
 from __future__ import annotations
 
+import signal
+
 import pytest
+
+
+def pytest_configure() -> None:
+    # A shell starts jobs in the background with SIGINT ignored, and children would inherit that.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,6 +7,7 @@ With ``--overread`` it does so on purpose.
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import sys
 
@@ -20,8 +21,13 @@ from nibblevec import _core
 
 _NO_ACCESS = 0
 _maps: list[mmap.mmap] = []  # alive until the process ends
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:  # there is none to be found so on Windows
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return libc
 
 
 def bytes_before_guard(data: bytes) -> NDArray[np.uint8]:
@@ -31,7 +37,7 @@ def bytes_before_guard(data: bytes) -> NDArray[np.uint8]:
     _maps.append(memory)
     whole = np.frombuffer(memory, np.uint8)
     end = pages * mmap.PAGESIZE
-    if _libc.mprotect(whole.ctypes.data + end, mmap.PAGESIZE, _NO_ACCESS) != 0:
+    if _libc().mprotect(whole.ctypes.data + end, mmap.PAGESIZE, _NO_ACCESS) != 0:
         raise OSError(ctypes.get_errno(), "mprotect")
     copy = whole[end - len(data) : end]
     copy[:] = np.frombuffer(data, np.uint8)

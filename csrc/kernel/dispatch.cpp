@@ -7,6 +7,8 @@
 
 #if defined(_MSC_VER)
 #include <intrin.h>
+#elif defined(NIBBLEVEC_AVX2)
+#include <cpuid.h>
 #endif
 
 namespace nibblevec {
@@ -45,7 +47,13 @@ bool runs_avx512() { return detect_features().avx512; }
 
 #elif defined(NIBBLEVEC_AVX2)
 
-bool runs_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c"); }
+// Not every clang knows "f16c" as a feature.
+bool has_f16c() {
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
+bool runs_avx2() { return __builtin_cpu_supports("avx2") && has_f16c(); }
 
 bool runs_avx512() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -77,16 +77,19 @@ struct SquareSums {
     Floats lanes[kBlockVectors];
 };
 
-// Mean and DyT in place, squares added to `squares`.
+// Mean and DyT in place from `dim` on, squares added to `squares`.
 template <size_t kCount>
-inline void apply_vectors(const HeadView& head, Floats token_count, const float* alpha,
-                          const float* beta, const float* bias, float* row,
+inline void apply_vectors(const HeadView& head, Floats token_count, size_t dim, float* row,
                           SquareSums& squares) noexcept {
     Floats x[kCount];
+    row += dim;
     for (size_t v = 0; v < kCount; ++v) x[v] = load(row + v * kLaneCount);
     if (head.mean)
         for (size_t v = 0; v < kCount; ++v) x[v] = div(x[v], token_count);
     if (head.alpha) {
+        const float* alpha = head.alpha + dim;
+        const float* beta = head.beta + dim;
+        const float* bias = head.bias + dim;
         for (size_t v = 0; v < kCount; ++v)
             x[v] = add(mul(load(alpha + v * kLaneCount), x[v]), load(bias + v * kLaneCount));
         tanh_2ulp(x);
@@ -117,21 +120,23 @@ void apply_head(const HeadView& head, size_t token_count, size_t dims, float* ro
     if (head.mean || head.alpha || head.normalize) {
         size_t dim = 0;
         for (; dim + kGroupDims <= whole_dims; dim += kGroupDims)
-            apply_vectors<kHeadVectors>(head, count, head.alpha + dim, head.beta + dim,
-                                        head.bias + dim, row + dim, squares);
+            apply_vectors<kHeadVectors>(head, count, dim, row, squares);
         for (; dim < whole_dims; dim += kBlockDims)
-            apply_vectors<kBlockVectors>(head, count, head.alpha + dim, head.beta + dim,
-                                         head.bias + dim, row + dim, squares);
+            apply_vectors<kBlockVectors>(head, count, dim, row, squares);
         if (edge_bytes > 0) {
             // Zeros beyond the row stay zeros, and add nothing to the squares.
             alignas(64) float edge[4][kBlockDims] = {};
+            HeadView edge_head = head;
             memcpy(edge[0], row + whole_dims, edge_bytes);
             if (head.alpha) {
                 memcpy(edge[1], head.alpha + whole_dims, edge_bytes);
                 memcpy(edge[2], head.beta + whole_dims, edge_bytes);
                 memcpy(edge[3], head.bias + whole_dims, edge_bytes);
+                edge_head.alpha = edge[1];
+                edge_head.beta = edge[2];
+                edge_head.bias = edge[3];
             }
-            apply_vectors<kBlockVectors>(head, count, edge[1], edge[2], edge[3], edge[0], squares);
+            apply_vectors<kBlockVectors>(edge_head, count, 0, edge[0], squares);
             memcpy(row + whole_dims, edge[0], edge_bytes);
         }
     }

@@ -11,16 +11,11 @@ namespace nibblevec {
 namespace {
 
 #include "kernel/lanes_neon.hpp"
-// The algorithms, on the lanes above.
-#include "formats/plain.inl.hpp"
-#include "formats/sse_q4.inl.hpp"
-#include "kernel/head.inl.hpp"
+// Behind the lanes that it is written on.
+#include "kernel/kernel.inl.hpp"
 
 }  // namespace
 
-const Kernel kernel_neon = {
-    "neon",
-    {sum_sse_q4, sum_plain<Float32Numbers>, sum_plain<Float16Numbers>, sum_plain<BFloat16Numbers>},
-    apply_head};
+const Kernel kernel_neon = make_kernel("neon");
 
 }  // namespace nibblevec

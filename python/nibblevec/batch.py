@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -200,7 +200,9 @@ def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
 
 def _sync_folder(folder: str) -> None:
     """Make a rename survive a power cut, where the system lets a folder be flushed."""
-    if hasattr(os, "O_DIRECTORY"):
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)

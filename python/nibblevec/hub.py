@@ -10,9 +10,6 @@ from dataclasses import dataclass
 # All that any layout reads. Weights of other libraries in the same repository stay where they are.
 FILES = (
     "tokenizer.json",
-    "config.json",
-    "config_sentence_transformers.json",
-    "modules.json",
     "embedding.q4_k_m.bin",
     "model_rest.safetensors",
     "model.safetensors",
@@ -58,9 +55,11 @@ def find_model(
 
     Raises:
         FileNotFoundError: no such path, and not the name of a repository.
-        ValueError: a null character in the name.
+        ValueError: the name is empty, or holds a null character.
         OSError: the repository could not be fetched, or has not been fetched before.
     """
+    if not os.fspath(name):
+        raise ValueError("the name of a model is empty")
     path = os.path.abspath(os.fspath(name))
     if "\0" in path:
         raise ValueError(f"null character in the path {path!r}")

@@ -24,6 +24,9 @@ class ModelFormatError(ValueError):
     """
 
     def __init__(self, path: str, field: str, problem: str) -> None:
+        # A field may be named by the file: at most a few words of it, and such as can be printed.
+        field = f"{field:.80}".encode(errors="backslashreplace").decode()
+        problem = problem.encode(errors="backslashreplace").decode()
         super().__init__(path, field, problem)
         self.path = path
         self.field = field

@@ -43,6 +43,6 @@ def _unit_rows(vectors: ArrayLike, name: str) -> NDArray[np.float32]:
         rows = rows[np.newaxis]
     if rows.ndim != 2:
         raise ValueError(f"{name} must have one or two dimensions, not {rows.ndim}")
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = rows / np.maximum(norms, np.float32(1e-12))
-    return unit
+    # In float64 the squares of large numbers do not overflow.
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, np.newaxis]
+    return (rows / np.maximum(norms, 1e-12)).astype(np.float32)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float32]
 
+MAX_DIM = 1 << 24
+
 RowFormat = Literal["sse_q4", "float32", "float16", "bfloat16"]
 
 
@@ -77,6 +79,9 @@ class Table:
         Source: the published quantised Stable Static Embedding model, `embedding.q4_k_m.bin`.
         """
         # Before Python 3.12 the types do not say that an array is a buffer.
+        dim = operator.index(dim)
+        if not 0 < dim <= MAX_DIM:
+            raise ValueError(f"dim {dim} is not in 1..{MAX_DIM}")
         view = memoryview(cast("Buffer", buffer))
         if not view.c_contiguous:
             raise ValueError("the buffer of a table must be contiguous")
@@ -170,7 +175,8 @@ class Table:
             IndexError: an id is not in ``0 .. rows - 1`` (names its position).
             TypeError: ids or offsets are not integers.
             ValueError: offsets decrease or leave ``ids``; ``dims`` is not in ``1 .. dim``; ``out``
-                or the weights have another shape or type.
+                or the weights have another shape or type; ``out`` overlaps the table or the
+                weights.
         """
         return self._pool(ids, offsets, dims, per_token_weights, threads, out, mean=False)
 

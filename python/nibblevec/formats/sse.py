@@ -86,7 +86,11 @@ def load_float(folder: str, *, mmap: bool = True) -> Model:
             f"shape {list(weight.shape)!r:.80}, expected [rows, {len(head.alpha)}] for the"
             f" {len(head.alpha)} dims of {HEAD_TENSORS[0]}",
         )
-    table = Table.from_buffer(weight.data, dim=weight.shape[1], format=ROW_FORMATS[weight.dtype])
+    row_format = ROW_FORMATS[weight.dtype]
+    try:
+        table = Table.from_buffer(weight.data, dim=weight.shape[1], format=row_format)
+    except ValueError as error:
+        raise ModelFormatError(path, WEIGHT_TENSOR, str(error)) from None
     return Model("SSE, float", table, head, tokenizer_path)
 
 

@@ -154,10 +154,10 @@ def natural_ids(texts: Path | None, rng: np.random.Generator) -> tuple[str, NDAr
         ranks = rng.choice(ROWS, TOKENS, p=frequencies / frequencies.sum())
         return "Zipf", rng.permutation(ROWS)[ranks].astype(np.uint32)
     lines = texts.read_text(encoding="utf-8").splitlines()
-    tokenizer = Encoder()._tokenizer()
+    encoder = Encoder()
     parts: list[NDArray[np.uint32]] = []
     for begin in range(0, len(lines), 1000):
-        parts.append(tokenizer.encode_batch(lines[begin : begin + 1000])[0])
+        parts.append(encoder.tokenize(lines[begin : begin + 1000])[0])
         if sum(map(len, parts)) >= TOKENS:
             break
     ids = np.concatenate(parts) if parts else np.zeros(0, np.uint32)

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "bind_call.hpp"
 #include "encoder/call.hpp"
 #include "encoder/pooling.hpp"
 #include "formats/decode.hpp"
@@ -25,9 +26,6 @@ namespace py = pybind11;
 namespace nibblevec {
 
 namespace {
-
-template <typename Number>
-using Array = py::array_t<Number, py::array::c_style>;
 
 constexpr size_t kMaxRows = std::numeric_limits<uint32_t>::max();
 
@@ -43,10 +41,6 @@ RowFormat format_named(const std::string& name) {
 }
 
 const char* name_of(RowFormat format) { return kFormatNames[static_cast<size_t>(format)]; }
-
-const Kernel& kernel_or_default(const std::optional<std::string>& name) {
-    return name ? kernel_named(*name) : default_kernel();
-}
 
 // The Python side copies what is not; from here on pointers are typed.
 void check_aligned(const py::array& array, const char* name) {
@@ -204,22 +198,6 @@ void check_apart(const Array<float>& out, const void* input, size_t input_bytes,
     const auto other = reinterpret_cast<uintptr_t>(input);
     if (begin < other + input_bytes && other < begin + static_cast<size_t>(out.nbytes()))
         throw py::value_error(std::string("out overlaps ") + name);
-}
-
-// Runs `native` without the GIL; Ctrl-C ends it early and is raised here.
-template <typename Native>
-void run_without_gil(const Native& native) {
-    bool interrupted = false;
-    {
-        const py::gil_scoped_release released;
-        Interruption interruption([&] {
-            const py::gil_scoped_acquire acquired;
-            interrupted = interrupted || PyErr_CheckSignals() != 0;
-            return interrupted;
-        });
-        native(interruption);
-    }
-    if (interrupted) throw py::error_already_set();
 }
 
 void pool(const Table& table, const py::array& ids, const Array<int64_t>& offsets,

@@ -87,6 +87,10 @@ def main(argument: str) -> None:
         assert ctypes.string_at(guarded.ctypes.data, 3) == b"abc"
         ctypes.string_at(guarded.ctypes.data, 4)
         return
+    for byte_count in (*range(1, 130), 4095, 4096):
+        text = bytes_before_guard(b"aB. " * 1024)[-byte_count:]
+        _, copy = _core.scan_words(text, lowercase=False, kernel=argument)
+        assert copy.tobytes() == text.tobytes()
     for row_format in FORMATS:
         # Behind few rows there are few scales, so codes come close to the page too.
         for row_count in (1, 2, 5, 17):

@@ -563,12 +563,11 @@ def test_tokenizer(folder: Path, case: str) -> None:
     assert_refused(folder, TOKENIZER, field, message, mmap=True)
 
 
-def test_tokenizer_is_refused_at_each_call(folder: Path) -> None:
+def test_tokenizer_is_refused_when_the_model_is_loaded(folder: Path) -> None:
     (folder / TOKENIZER).write_bytes(b"{}")
-    encoder = Encoder(folder)
     for _ in range(2):
         with pytest.raises(ModelFormatError):
-            encoder.encode(["tea"])
+            Encoder(folder)
 
 
 def test_added_tokens_restate_or_extend_the_vocabulary(folder: Path) -> None:
@@ -652,9 +651,10 @@ def replace_by(path: Path, kind: str) -> None:
 @posix_only
 def test_tokenizer_that_turned_bad_after_loading(folder: Path, kind: str) -> None:
     encoder = Encoder(folder)
+    expected = encoder.encode("tea")
     replace_by(folder / TOKENIZER, kind)
-    with left_alone(folder), pytest.raises(OSError, match=TOKENIZER):
-        encoder.encode("tea")
+    with left_alone(folder):  # it was read, and is held
+        assert np.array_equal(encoder.encode("tea"), expected)
 
 
 @pytest.fixture

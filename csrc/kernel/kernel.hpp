@@ -25,6 +25,14 @@ struct Tokens {
     size_t ids_beyond;  // those whose rows will be wanted next: they may be prefetched
 };
 
+// What 64 bytes of text are, a bit each: ASCII letters and digits; ASCII punctuation; what needs
+// a closer look (no ASCII, or a control character). The rest is space, tab and line ends.
+struct WordMasks {
+    uint64_t word;
+    uint64_t punctuation;
+    uint64_t other;
+};
+
 // Everything that needs wide vectors, once for each instruction set. Functions neither allocate
 // nor check: ids are below `row_count`, 0 < dims <= dim, buffers are as long as they must be.
 struct Kernel {
@@ -37,9 +45,16 @@ struct Kernel {
     // Turns the sum of a bag of `token_count` tokens into its vector, in place.
     using ApplyHead = void (*)(const HeadView& head, size_t token_count, size_t dims, float* row);
 
+    // Sorts `byte_count` bytes of text into masks, one for each 64 bytes begun, and copies them,
+    // with ASCII letters in lower case if so asked. Masks are 0 after the text's end. `copy` has
+    // room for whole blocks of 64 bytes.
+    using ScanWords = void (*)(const uint8_t* text, size_t byte_count, bool lowercase,
+                               WordMasks* masks, uint8_t* copy);
+
     const char* name;
     SumRows sum_rows[kRowFormatCount];
     ApplyHead apply_head;
+    ScanWords scan_words;
 };
 
 // Those that the build knows; `dispatch.hpp` tells which of them this CPU runs.

@@ -17,6 +17,35 @@ class DynamicTanh:
         self, alpha: NDArray[np.float32], beta: NDArray[np.float32], bias: NDArray[np.float32]
     ) -> None: ...
 
+class Tokenizer:
+    def __init__(
+        self,
+        tokens: tuple[str, ...],
+        ids: NDArray[np.uint32],
+        *,
+        continuing_subword_prefix: str,
+        max_input_chars_per_word: int,
+        unknown_id: int,
+        clean_text: bool,
+        handle_chinese_chars: bool,
+        strip_accents: bool,
+        lowercase: bool,
+        added_tokens: list[tuple[str, int, bool, bool, bool, bool]],
+    ) -> None: ...
+    def encode(
+        self,
+        texts: tuple[str, ...],
+        *,
+        max_length: int | None = None,
+        keep_end: bool = False,
+        first_number: int = 0,
+        threads: int = 1,
+        kernel: str | None = None,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64], int]: ...
+
+def scan_words(
+    text: NDArray[np.uint8], *, lowercase: bool, kernel: str | None = None
+) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]: ...
 def kernels() -> list[str]: ...
 def pool(
     table: Table,

@@ -173,9 +173,13 @@ def info(model: str | None) -> None:
     from nibblevec.encoder import BUNDLED_MODEL
     from nibblevec.formats import load_model
     from nibblevec.threads import thread_count
+    from nibblevec.tokenizer import load_tokenizer
 
     try:
         loaded = load_model(model or BUNDLED_MODEL)
+        tokenizer = load_tokenizer(
+            loaded.tokenizer_json(), loaded.tokenizer_path, loaded.table.rows
+        )
         names = kernels()
         threads = thread_count(None)
     except (OSError, ValueError) as error:
@@ -189,7 +193,7 @@ def info(model: str | None) -> None:
         "rows": table.rows,
         "dims": table.dim,
         "table bytes": table.nbytes,
-        "tokenizer": f"{loaded.tokenizer_path}, by the tokenizers package",
+        "tokenizer": f"{loaded.tokenizer_path}, {tokenizer.path_taken}",
         "kernel": names[0] + others,
         "threads": threads,
     }.items():

@@ -16,11 +16,12 @@ from nibblevec.hub import ModelSource, find_model
 from nibblevec.similarity import cosine_similarity
 from nibblevec.table import checked_dims, output_array
 from nibblevec.threads import thread_count
-from nibblevec.tokenizer import Tokenizer
+from nibblevec.tokenizer import TokenIds, Truncation, load_package_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import tokenizers
     import torch
 
     FloatArray = NDArray[np.float32]
@@ -46,6 +47,7 @@ class Encoder:
             on the Hugging Face hub; None means the bundled model (English, 512 dims). A path that
             exists wins over a repository and makes no network call.
         truncate_dim: compute only the first so many dims (Matryoshka); None means all.
+        max_seq_length: cut each text after so many tokens; None means what ``tokenizer.json`` says.
         threads: default of `encode`.
         mmap: map the table into memory; False reads it. A mapped file must not be cut or changed
             in place while it is in use (replacing it is fine).
@@ -57,9 +59,9 @@ class Encoder:
     Raises:
         OSError: a file of the model is missing, cannot be read, or is not a regular file; the hub
             did not give it.
-        ModelFormatError: a file does not hold what it must. The tokenizer is read when the first
-            text comes, and what is wrong in it is raised then.
-        ValueError: the folder holds no model; ``truncate_dim`` is not in 1..dim; ``threads`` < 1.
+        ModelFormatError: a file does not hold what it must.
+        ValueError: the folder holds no model; ``truncate_dim`` is not in 1..dim; ``threads`` < 1;
+            ``max_seq_length`` < 1.
 
     >>> model = Encoder()
     >>> vectors = model.encode(["Tea is a hot drink.", "A cup of tea.", "The stock market fell."])
@@ -75,6 +77,7 @@ class Encoder:
         model_name_or_path: str | os.PathLike[str] | None = None,
         *,
         truncate_dim: SupportsIndex | None = None,
+        max_seq_length: SupportsIndex | None = None,
         threads: SupportsIndex | None = None,
         mmap: bool = True,
         cache_folder: str | os.PathLike[str] | None = None,
@@ -100,7 +103,13 @@ class Encoder:
         self._model = load_model(folder, mmap=bool(mmap))
         self._dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
         self._threads = None if threads is None else thread_count(threads)
-        self._loaded_tokenizer: Tokenizer | None = None
+        self._tokenizer = load_tokenizer(
+            self._model.tokenizer_json(), self._model.tokenizer_path, self._model.table.rows
+        )
+        self._truncation = self._tokenizer.truncation
+        if max_seq_length is not None:
+            self.max_seq_length = max_seq_length
+        self._truncated_texts = 0
 
     def encode(
         self,
@@ -153,19 +162,93 @@ class Encoder:
         rows = output_array(out, (dims,) if single else (len(texts), dims))
         block_rows = rows.reshape(len(texts), dims)  # a view: `rows` is contiguous
         blocks = _blocks(texts)
+        cut_texts = 0
         for begin, end in _shown(blocks, len(texts), step) if show_progress_bar else blocks:
-            ids, offsets = self._token_ids(texts[begin:end], begin)
+            tokens = self._token_ids(texts[begin:end], begin, threads)
+            cut_texts += tokens.cut_texts
             _core.pool(
                 self._model.table.native,
-                ids,
-                offsets,
+                tokens.ids,
+                tokens.offsets,
                 block_rows[begin:end],
                 dynamic_tanh=self._model.head.native,
                 mean=True,
                 normalize=bool(normalize_embeddings),
                 threads=threads,
             )
+        self._report_truncation(cut_texts, len(texts))
         return rows
+
+    def tokenize(
+        self, texts: str | Iterable[str], *, threads: SupportsIndex | None = None
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The token ids that `encode` takes the rows of.
+
+        They equal those of the `tokenizers` package for the same ``tokenizer.json``, without
+        special tokens and padding.
+
+        Args:
+            texts: any iterable of texts; a str is one text.
+            threads: as for `encode`.
+
+        Returns:
+            ids uint32 [tokens] of all texts end to end; offsets int64 [n + 1], where each text
+            begins, and the end of the last.
+
+        Raises:
+            TypeError: a text is not a str (names its row).
+            ValueError: a text holds a lone surrogate (names its row); ``threads`` is below 1.
+
+        >>> ids, offsets = Encoder().tokenize(["Tea, please!", ""])
+        >>> ids.tolist(), offsets.tolist()
+        ([5572, 1010, 3531, 999], [0, 4, 4])
+        """
+        taken = _checked_texts((texts,) if isinstance(texts, str) else texts)
+        tokens = self._token_ids(
+            taken, 0, thread_count(self._threads if threads is None else threads)
+        )
+        self._report_truncation(tokens.cut_texts, len(taken))
+        return tokens.ids, tokens.offsets
+
+    def preprocess(self, texts: str | Iterable[str]) -> dict[str, NDArray[np.int64]]:
+        """The ids as sentence-transformers' static models pass them on.
+
+        Returns:
+            ``"input_ids"``: int64 [tokens] of all texts end to end; ``"offsets"``: int64 [n],
+            where each text begins.
+
+        Raises:
+            TypeError: a text is not a str (names its row).
+            ValueError: a text holds a lone surrogate (names its row).
+        """
+        ids, offsets = self.tokenize(texts)
+        return {"input_ids": ids.astype(np.int64), "offsets": offsets[:-1]}
+
+    @property
+    def tokenizer(self) -> tokenizers.Tokenizer:
+        """The model's tokenizer as an object of the `tokenizers` package, a new one each time."""
+        return load_package_tokenizer(self._model.tokenizer_json(), self._model.tokenizer_path)
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Texts are cut to so many tokens; None means that they are not.
+
+        At first what the constructor was given, else what ``tokenizer.json`` says. Which end of a
+        text is cut off, usually the last, ``tokenizer.json`` says too.
+        """
+        return self._truncation.max_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, length: SupportsIndex | None) -> None:
+        tokens = None if length is None else operator.index(length)
+        if tokens is not None and tokens < 1:
+            raise ValueError(f"max_seq_length must be at least 1, not {tokens}")
+        self._truncation = Truncation(tokens, self._tokenizer.truncation.keep_end)
+
+    @property
+    def truncated_texts(self) -> int:
+        """How many texts of the last call were cut at `max_seq_length`."""
+        return self._truncated_texts
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> FloatArray | torch.Tensor:
         """Cosine of every vector with every other.
@@ -186,29 +269,16 @@ class Encoder:
         """Number of dims that `encode` gives: ``truncate_dim``, or those of the table."""
         return self._dims
 
-    def _tokenizer(self) -> Tokenizer:
-        if self._loaded_tokenizer is None:
-            model = self._model
-            self._loaded_tokenizer = Tokenizer(
-                model.tokenizer_json(), model.tokenizer_path, model.table.rows
-            )
-        return self._loaded_tokenizer
+    def _token_ids(self, texts: tuple[str, ...], first_row: int, threads: int) -> TokenIds:
+        return self._tokenizer.encode_batch(
+            texts, self._truncation, first_row=first_row, threads=threads
+        )
 
-    def _token_ids(
-        self, texts: tuple[str, ...], first_row: int
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-        tokenizer = self._tokenizer()
-        try:
-            return tokenizer.encode_batch(texts)
-        except Exception:
-            for row, text in enumerate(texts, first_row):
-                try:
-                    text.encode()
-                except UnicodeEncodeError as error:
-                    raise ValueError(
-                        f"text {row} holds a lone surrogate at character {error.start}"
-                    ) from None
-            raise
+    def _report_truncation(self, cut_texts: int, texts: int) -> None:
+        self._truncated_texts = cut_texts
+        if cut_texts:
+            length = self.max_seq_length
+            logger.info("%d of %d texts were cut to %s tokens", cut_texts, texts, length)
 
     def __getstate__(self) -> dict[str, Any]:
         # Where the model is, not what it holds; the digest tells whether it is still the same.
@@ -221,11 +291,13 @@ class Encoder:
                 "truncate_dim": self._dims,
                 "threads": self._threads,
             },
+            "truncation": self._truncation,
             "digest": self._model.digest(),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["name"], **state["options"])  # type: ignore[misc]
+        self._truncation = state["truncation"]
         if self._model.digest() != state["digest"]:
             raise ValueError(f"{self!r}: the model is not the one that was pickled")
 

@@ -1,71 +1,350 @@
-"""Texts to token ids, through the `tokenizers` package."""
+"""Texts to token ids: natively where the tokenizer is BERT's, else by the `tokenizers` package."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nibblevec import _core
 from nibblevec.model_files import ModelFormatError, parse_json_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import tokenizers
 
+# What a file may hold: `tokenizers` refuses one that holds more.
+FILE_FIELDS = {
+    "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
+    "post_processor", "decoder", "model",
+}  # fmt: skip
 
-class Tokenizer:
-    """The tokenizer of a model, for bags of ids without special tokens and without padding.
+# A longer word than this is no word; it bounds what the native tokenizer holds of one.
+MAX_NATIVE_WORD_CHARACTERS = 1 << 20
 
-    Truncation is what ``tokenizer.json`` asks for.
+
+@dataclass(frozen=True)
+class Truncation:
+    """How many ids of a text are kept, None meaning all, and of which end."""
+
+    max_length: int | None = None
+    keep_end: bool = False
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """The ids of texts.
+
+    Attributes:
+        ids: uint32 [tokens], those of all texts end to end.
+        offsets: int64 [texts + 1], where each text begins, and the end of the last.
+        cut_texts: how many texts were cut by truncation.
     """
 
-    def __init__(self, tokenizer_json: bytes, path: str, rows: int) -> None:
-        """Check ``tokenizer_json``, the content of ``path``, against a table of ``rows`` rows.
+    ids: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+    cut_texts: int
 
-        Raises:
-            ModelFormatError: not JSON, or not a tokenizer; an id repeats, is negative or is not a
-                row of the table.
-        """
-        _check_ids(parse_json_object(tokenizer_json, path, "tokenizer"), path, rows)
-        import tokenizers
 
-        self._path = path
-        try:
-            self._tokenizer: tokenizers.Tokenizer = tokenizers.Tokenizer.from_buffer(tokenizer_json)
-        except BaseException as error:  # a Rust panic is not an Exception
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise ModelFormatError(
-                path, "tokenizer", f"tokenizers cannot load it: {error}"
-            ) from None
-        self._tokenizer.no_padding()
+class Tokenizer(Protocol):
+    """The tokenizer of a model, for bags of ids without special tokens and without padding.
 
-    def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    Attributes:
+        truncation: what ``tokenizer.json`` asks for.
+        path_taken: in words, whether it runs natively, and if not, why.
+    """
+
+    truncation: Truncation
+    path_taken: str
+
+    def encode_batch(
+        self,
+        texts: tuple[str, ...],
+        truncation: Truncation,
+        *,
+        first_row: int = 0,
+        threads: int = 1,
+    ) -> TokenIds:
         """Ids of each text.
 
-        Returns:
-            ids uint32 [tokens] of all texts end to end; offsets int64 [texts + 1].
+        Args:
+            texts: of str only.
+            truncation: `truncation`, or another.
+            first_row: added to the number of a text in an error.
+            threads: at most so many.
 
         Raises:
+            ValueError: a text holds a lone surrogate (names its row).
             ModelFormatError: the tokenizer does not hold what it asks for itself.
         """
+
+
+def load_tokenizer(tokenizer_json: bytes, path: str, rows: int) -> Tokenizer:
+    """The tokenizer of ``tokenizer_json``, the content of ``path``, for a table of ``rows`` rows.
+
+    Raises:
+        ModelFormatError: not JSON, or not a tokenizer; an id repeats, is negative or is not a
+            row of the table.
+    """
+    content = parse_json_object(tokenizer_json, path, "tokenizer")
+    _check_ids(content, path, rows)
+    try:
+        return NativeTokenizer(content)
+    except _NotNativeError as reason:
+        return PackageTokenizer(tokenizer_json, path, str(reason))
+
+
+class _NotNativeError(Exception):
+    """Why a tokenizer is left to the package; the message follows "since "."""
+
+
+class NativeTokenizer:
+    """BERT's normalizer and pre-tokenizer, and WordPiece, in C++."""
+
+    path_taken = "native"
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        """Take what ``tokenizer.json`` holds, after its ids were checked.
+
+        Raises:
+            _NotNativeError: it asks for anything that is not done natively, or not understood.
+        """
+        _require(content.get("version", "1.0") == "1.0", "its version is unknown")
+        _require(set(content) <= FILE_FIELDS, "it has fields of other kinds")
+        for name in ("padding", "post_processor", "decoder"):  # not used here
+            part = content.get(name)
+            _require(part is None or isinstance(part, dict), f"its {name} is no object")
+        normalizer = _fields(content.get("normalizer"), "normalizer", "BertNormalizer")
+        strip_accents = normalizer.pop("strip_accents", None)
+        for name in ("clean_text", "handle_chinese_chars", "lowercase"):
+            _require(type(normalizer.get(name)) is bool, f"its normalizer's {name} is no boolean")
+        _require(len(normalizer) == 3, "its normalizer has settings of other kinds")
+        _require(
+            strip_accents is None or type(strip_accents) is bool,
+            "its normalizer's strip_accents is neither null nor a boolean",
+        )
+        pre_tokenizer = _fields(content.get("pre_tokenizer"), "pre-tokenizer", "BertPreTokenizer")
+        _require(not pre_tokenizer, "its pre-tokenizer has settings")
+
+        # Old files leave the type out; these settings together are WordPiece's only.
+        model = _fields({"type": "WordPiece", **content["model"]}, "model", "WordPiece")
+        vocabulary = model.pop("vocab")
+        _require(
+            set(model) == {"unk_token", "continuing_subword_prefix", "max_input_chars_per_word"},
+            "its model has settings of other kinds",
+        )
+        unknown, prefix = model["unk_token"], model["continuing_subword_prefix"]
+        _require(type(unknown) is str and type(prefix) is str, "its model's tokens are no strings")
+        _require(_is_text(prefix), "its model's prefix is no text")
+        _require(isinstance(vocabulary, dict), "its vocabulary is no object")
+        _require(unknown in vocabulary, "its vocabulary lacks the unknown token")
+        word_characters = model["max_input_chars_per_word"]
+        _require(
+            type(word_characters) is int and 0 <= word_characters <= MAX_NATIVE_WORD_CHARACTERS,
+            "its model's max_input_chars_per_word is out of range",
+        )
+        self.truncation = _native_truncation(content.get("truncation"))
         try:
-            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        except Exception as error:
-            if type(error) is not Exception:  # one that is not of `tokenizers` itself
-                raise
+            self._tokenizer = _core.Tokenizer(
+                tuple(vocabulary),
+                np.fromiter(vocabulary.values(), np.uint32, len(vocabulary)),
+                continuing_subword_prefix=prefix,
+                max_input_chars_per_word=word_characters,
+                unknown_id=vocabulary[unknown],
+                strip_accents=normalizer["lowercase"] if strip_accents is None else strip_accents,
+                added_tokens=_native_added_tokens(content.get("added_tokens", []), vocabulary),
+                **normalizer,
+            )
+        except ValueError as error:
+            raise _NotNativeError(str(error)) from None
+
+    def encode_batch(
+        self,
+        texts: tuple[str, ...],
+        truncation: Truncation,
+        *,
+        first_row: int = 0,
+        threads: int = 1,
+        kernel: str | None = None,
+    ) -> TokenIds:
+        """See `Tokenizer`; ``kernel`` names an instruction set."""
+        return TokenIds(
+            *self._tokenizer.encode(
+                texts,
+                max_length=truncation.max_length,
+                keep_end=truncation.keep_end,
+                first_number=first_row,
+                threads=threads,
+                kernel=kernel,
+            )
+        )
+
+
+def _require(holds: bool, reason: str) -> None:
+    if not holds:
+        raise _NotNativeError(reason)
+
+
+def _fields(part: Any, name: str, kind: str) -> dict[str, Any]:
+    """What a part of this type holds besides its type."""
+    _require(isinstance(part, dict) and part.get("type") == kind, f"its {name} is not {kind}")
+    return {key: value for key, value in part.items() if key != "type"}
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _native_truncation(settings: Any) -> Truncation:
+    if settings is None:
+        return Truncation()
+    _require(
+        isinstance(settings, dict)
+        and set(settings) - {"direction"} == {"max_length", "strategy", "stride"},
+        "its truncation has settings of other kinds",
+    )
+    length, stride = settings["max_length"], settings["stride"]
+    sizes = all(type(size) is int and 0 <= size < 1 << 63 for size in (length, stride))
+    _require(sizes, "its truncation's numbers are no lengths")
+    # `tokenizers` fails on these, but only when a text is long enough.
+    _require(stride < length or length == 0, "its truncation's stride is not below max_length")
+    _require(
+        settings["strategy"] in ("LongestFirst", "OnlyFirst"),
+        "its truncation's strategy needs a second text",
+    )
+    direction = settings.get("direction", "Right")
+    _require(direction in ("Left", "Right"), "its truncation's direction is unknown")
+    return Truncation(length, keep_end=direction == "Left")
+
+
+def _native_added_tokens(
+    entries: Any, vocabulary: dict[str, int]
+) -> list[tuple[str, int, bool, bool, bool, bool]]:
+    """Content, id, single_word, lstrip, rstrip, normalized of each."""
+    flags = ("single_word", "lstrip", "rstrip", "normalized")
+    _require(isinstance(entries, list), "its added tokens are no array")
+    tokens = []
+    ids: dict[str, int] = {}
+    for entry in entries:
+        _require(
+            set(entry) == {"id", "content", "special", *flags}
+            and all(type(entry[flag]) is bool for flag in ("special", *flags)),
+            "an added token has settings of other kinds",
+        )
+        content = entry["content"]
+        _require(content != "" and _is_text(content), "an added token is no text")
+        _require(content not in ids, f"added token {content!a:.80} occurs twice")
+        # What `tokenizers` gives to a token that the vocabulary lacks, whatever the file says.
+        number = vocabulary.get(content)
+        if number is None:
+            last = max(ids.values(), default=-1)
+            number = last + 1 if last >= len(vocabulary) else len(vocabulary)
+        _require(number == entry["id"], f"added token {content!a:.80} would get the id {number}")
+        ids[content] = number
+        tokens.append((content, number, *(entry[flag] for flag in flags)))
+    return tokens
+
+
+class PackageTokenizer:
+    """Any tokenizer that the `tokenizers` package runs."""
+
+    def __init__(self, tokenizer_json: bytes, path: str, reason: str) -> None:
+        """Load ``tokenizer_json``, the content of ``path``; ``reason`` follows "since ".
+
+        Raises:
+            ModelFormatError: the package refuses it.
+        """
+        self._path = path
+        self.path_taken = f"by the tokenizers package, since {reason}"
+        self._tokenizer = load_package_tokenizer(tokenizer_json, path)
+        self._tokenizer.no_padding()
+        settings = self._tokenizer.truncation
+        self.truncation = Truncation()
+        if settings is not None:
+            self.truncation = Truncation(settings["max_length"], settings["direction"] == "left")
+        self._untruncated = load_package_tokenizer(tokenizer_json, path)
+        self._untruncated.no_padding()
+        self._untruncated.no_truncation()
+
+    def encode_batch(
+        self,
+        texts: tuple[str, ...],
+        truncation: Truncation,
+        *,
+        first_row: int = 0,
+        threads: int = 1,  # noqa: ARG002  # the package has its own
+    ) -> TokenIds:
+        """See `Tokenizer`."""
+        tokenizer = self._tokenizer if truncation == self.truncation else self._untruncated
+        try:
+            encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        except BaseException as error:  # a Rust panic is not an Exception
+            for row, text in enumerate(texts, first_row):
+                if not _is_text(text):
+                    raise ValueError(_surrogate_message(text, row)) from None
+            if not (type(error) is Exception or _is_panic(error)):
+                raise  # not of `tokenizers` itself
             problem = f"tokenizers cannot encode with it: {error}"
             raise ModelFormatError(self._path, "tokenizer", problem) from None
+        if tokenizer is self._tokenizer:
+            all_ids = [encoding.ids for encoding in encodings]
+            cut = sum(bool(encoding.overflowing) for encoding in encodings)
+        else:
+            whole = [encoding.ids for encoding in encodings]
+            all_ids = [_cut(ids, truncation) for ids in whole]
+            cut = sum(len(kept) < len(ids) for kept, ids in zip(all_ids, whole, strict=True))
         offsets = np.zeros(len(texts) + 1, np.int64)
-        np.cumsum([len(encoding) for encoding in encodings], out=offsets[1:])
-        all_ids = chain.from_iterable(encoding.ids for encoding in encodings)
-        return np.fromiter(all_ids, np.uint32, int(offsets[-1])), offsets
+        np.cumsum([len(ids) for ids in all_ids], out=offsets[1:])
+        flat = np.fromiter(chain.from_iterable(all_ids), np.uint32, int(offsets[-1]))
+        return TokenIds(flat, offsets, cut)
+
+
+def load_package_tokenizer(tokenizer_json: bytes, path: str) -> tokenizers.Tokenizer:
+    """The same tokenizer as an object of the `tokenizers` package.
+
+    Raises:
+        ModelFormatError: the package refuses it.
+    """
+    import tokenizers
+
+    try:
+        return tokenizers.Tokenizer.from_buffer(tokenizer_json)
+    except BaseException as error:
+        if not (isinstance(error, Exception) or _is_panic(error)):
+            raise
+        raise ModelFormatError(path, "tokenizer", f"tokenizers cannot load it: {error}") from None
+
+
+def _is_panic(error: BaseException) -> bool:
+    return type(error).__name__ == "PanicException"  # of Rust; not an Exception
+
+
+def _surrogate_message(text: str, row: int) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"text {row} holds a lone surrogate at character {error.start}"
+    raise ValueError("no surrogate")
+
+
+def _cut(ids: list[int], truncation: Truncation) -> list[int]:
+    length = truncation.max_length
+    if length is None or len(ids) <= length:
+        return ids
+    return ids[len(ids) - length :] if truncation.keep_end else ids[:length]
 
 
 def _check_ids(content: dict[str, Any], path: str, rows: int) -> None:
+    if _vocabulary_is_good(content, rows):
+        return
     tokens: dict[int, str] = {}
     ids: dict[str, int] = {}
     for field, token, number in _vocabulary(content, path):
@@ -82,6 +361,28 @@ def _check_ids(content: dict[str, Any], path: str, rows: int) -> None:
                 path, field, f"{token!r:.80} is given the ids {ids[token]} and {number}"
             )
         ids.setdefault(token, number)
+
+
+def _vocabulary_is_good(content: dict[str, Any], rows: int) -> bool:
+    """Whether all is well, found out without a loop over the vocabulary where it is an object."""
+    model = content.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    added = content.get("added_tokens") or []
+    if not (isinstance(vocabulary, dict) and vocabulary and isinstance(added, list)):
+        return False
+    numbers = vocabulary.values()
+    if set(map(type, numbers)) != {int} or not 0 <= min(numbers) <= max(numbers) < rows:
+        return False
+    tokens = dict(zip(numbers, vocabulary, strict=True))
+    if len(tokens) != len(vocabulary):
+        return False
+    return all(
+        isinstance(entry, dict)
+        and type(entry.get("id")) is int
+        and isinstance(entry.get("content"), str)
+        and tokens.get(entry["id"]) == entry["content"]
+        for entry in added
+    )
 
 
 def _vocabulary(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, Any]]:

@@ -1,0 +1,86 @@
+#include "tokenizer/added_tokens.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "tokenizer/unicode.hpp"
+#include "tokenizer/unicode_tables.hpp"
+
+namespace nibblevec {
+
+namespace {
+
+const uint8_t* bytes_of(std::string_view text) {
+    return reinterpret_cast<const uint8_t*>(text.data());
+}
+
+// The character before `position`, which is not 0.
+uint8_t flags_before(std::string_view text, size_t position, size_t& begin) {
+    begin = position - 1;
+    while (unicode::is_continuation(bytes_of(text)[begin])) --begin;
+    uint32_t code_point;
+    unicode::decode(bytes_of(text) + begin, code_point);
+    return unicode::properties_of(code_point).flags;
+}
+
+// The character at `position`, which is not the end.
+uint8_t flags_after(std::string_view text, size_t position, size_t& end) {
+    uint32_t code_point;
+    end = position + unicode::decode(bytes_of(text) + position, code_point);
+    return unicode::properties_of(code_point).flags;
+}
+
+}  // namespace
+
+AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
+    std::vector<ByteTrie::Key> keys;
+    for (size_t i = 0; i < tokens_.size(); ++i) {
+        keys.push_back({tokens_[i].content, static_cast<uint32_t>(i)});
+        starts_[static_cast<uint8_t>(tokens_[i].content.front())] = true;
+    }
+    if (std::ranges::count(starts_, true) == 1)
+        only_start_ = static_cast<int>(std::ranges::find(starts_, true) - starts_);
+    root_ = trie_.add(std::move(keys));
+}
+
+size_t AddedTokens::next_start(std::string_view text, size_t position) const {
+    if (only_start_ >= 0) {
+        const size_t found = text.find(static_cast<char>(only_start_), position);
+        return found == std::string_view::npos ? text.size() : found;
+    }
+    while (position < text.size() && !starts_[bytes_of(text)[position]]) ++position;
+    return position;
+}
+
+bool AddedTokens::find(std::string_view text, size_t& position, size_t given, Found& found) const {
+    while ((position = next_start(text, position)) < text.size()) {
+        const ByteTrie::Match match =
+            trie_.longest_match(root_, bytes_of(text) + position, text.size() - position);
+        if (match.byte_count == 0) {
+            ++position;
+            continue;
+        }
+        const AddedToken& token = tokens_[match.value];
+        size_t begin = position;
+        size_t end = position + match.byte_count;
+        position = end;
+        size_t other;
+        if (token.single_word) {
+            if (begin > 0 && (flags_before(text, begin, other) & unicode::kWord)) continue;
+            if (end < text.size() && (flags_after(text, end, other) & unicode::kWord)) continue;
+        }
+        // Not past what is given: whitespace may have gone to the token before.
+        if (token.lstrip)
+            while (begin > given && (flags_before(text, begin, other) & unicode::kWhitespace))
+                begin = other;
+        if (token.rstrip)
+            while (end < text.size() && (flags_after(text, end, other) & unicode::kWhitespace))
+                end = other;
+        found = {begin, end, token.id};
+        return true;
+    }
+    return false;
+}
+
+}  // namespace nibblevec

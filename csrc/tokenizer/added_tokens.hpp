@@ -1,0 +1,64 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/byte_trie.hpp"
+
+namespace nibblevec {
+
+// A token that is looked for in the text itself, with the flags that `tokenizers` gives it.
+struct AddedToken {
+    std::string content;
+    uint32_t id;
+    bool single_word;  // not next to a word character
+    bool lstrip;       // takes the whitespace before it
+    bool rstrip;       // and after it
+};
+
+// Finds added tokens as `tokenizers` does: of the matches that begin leftmost the longest, then on
+// from its end; one that stands next to a word is passed over with all of its text.
+class AddedTokens {
+  public:
+    // Contents are valid UTF-8, not empty and not repeated.
+    explicit AddedTokens(std::vector<AddedToken> tokens);
+
+    bool empty() const { return tokens_.empty(); }
+
+    // Calls `piece(text)` and `token(id)` for what a text consists of, in order. Empty pieces are
+    // left out.
+    template <typename Piece, typename Token>
+    void split(std::string_view text, const Piece& piece, const Token& token) const {
+        size_t begin = 0;  // of the text that is not given yet
+        size_t position = 0;
+        for (Found found; find(text, position, begin, found);) {
+            if (begin < found.begin) piece(text.substr(begin, found.begin - begin));
+            token(found.id);
+            begin = found.end;
+        }
+        if (begin != text.size()) piece(text.substr(begin));
+    }
+
+  private:
+    struct Found {
+        size_t begin;
+        size_t end;
+        uint32_t id;
+    };
+
+    // The next token from `position` on, which moves behind its content.
+    bool find(std::string_view text, size_t& position, size_t given, Found& found) const;
+    size_t next_start(std::string_view text, size_t position) const;
+
+    std::vector<AddedToken> tokens_;
+    ByteTrie trie_;
+    uint32_t root_ = 0;
+    bool starts_[256] = {};  // bytes that a content begins with
+    int only_start_ = -1;    // the byte, if all begin with the same
+};
+
+}  // namespace nibblevec

@@ -1,0 +1,164 @@
+#include "tokenizer/tokenizer.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+namespace nibblevec {
+
+namespace {
+
+// Idle scratch that is kept, and how much memory a long text may leave in each part of it.
+constexpr size_t kMaxFree = 64;
+constexpr size_t kMaxKeptBytes = size_t{1} << 20;
+
+template <typename Container>
+void forget_if_large(Container& container) {
+    if (container.capacity() * sizeof(typename Container::value_type) > kMaxKeptBytes)
+        Container().swap(container);
+}
+
+// Throws std::invalid_argument where `tokenizers` has no order to follow.
+std::vector<AddedToken> normalized(std::vector<AddedToken> tokens, const BertWords& words) {
+    for (AddedToken& token : tokens) {
+        std::string normal;
+        words.normalize(token.content, normal);
+        if (normal.empty())
+            throw std::invalid_argument("added token '" + token.content +
+                                        "' normalises to nothing");
+        token.content = std::move(normal);
+    }
+    std::vector<std::string_view> contents;
+    for (const AddedToken& token : tokens) contents.push_back(token.content);
+    std::ranges::sort(contents);
+    const auto repeated = std::ranges::adjacent_find(contents);
+    if (repeated != contents.end())
+        throw std::invalid_argument("two added tokens normalise to '" + std::string(*repeated) +
+                                    "'");
+    return tokens;
+}
+
+}  // namespace
+
+Tokenizer::Tokenizer(std::span<const std::string_view> tokens, std::span<const uint32_t> ids,
+                     const WordPiece::Settings& wordpiece, const BertSettings& bert,
+                     std::vector<AddedToken> raw_tokens, std::vector<AddedToken> normalized_tokens)
+    : words_(bert, wordpiece.max_input_chars_per_word),
+      wordpiece_(tokens, ids, wordpiece),
+      raw_tokens_(std::move(raw_tokens)) {
+    if (normalized_tokens.empty()) return;
+    normalized_tokens_.emplace(normalized(std::move(normalized_tokens), words_));
+    constexpr BertSettings kAsItIs{false, false, false, false};
+    normal_words_.emplace(kAsItIs, wordpiece.max_input_chars_per_word);
+}
+
+Tokenizer::Borrowed::Borrowed(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {
+    {
+        const std::lock_guard lock(tokenizer.mutex_);
+        if (!tokenizer.free_.empty()) {
+            scratch_ = std::move(tokenizer.free_.back());
+            tokenizer.free_.pop_back();
+        }
+    }
+    if (!scratch_) scratch_ = std::make_unique<Scratch>();
+    scratch_->ids.count = 0;
+}
+
+Tokenizer::Borrowed::~Borrowed() {
+    forget_if_large(scratch_->words.bytes);
+    forget_if_large(scratch_->words.spans);
+    forget_if_large(scratch_->words.pending);
+    forget_if_large(scratch_->normal);
+    forget_if_large(scratch_->text);
+    forget_if_large(scratch_->ids.ids);
+    const std::lock_guard lock(tokenizer_.mutex_);
+    if (tokenizer_.free_.size() < kMaxFree) {
+        try {
+            tokenizer_.free_.push_back(std::move(scratch_));
+        } catch (const std::bad_alloc&) {  // then it is freed
+        }
+    }
+}
+
+// The way of one text.
+struct Tokenizer::Run {
+    const Tokenizer& tokenizer;
+    const Kernel& kernel;
+    const Truncation& truncation;
+    Scratch& scratch;
+    IdSink* sink;
+    size_t begin = scratch.ids.count;  // of this text's ids
+    size_t given = 0;                  // ids that went to the sink
+
+    bool is_stopped = false;
+
+    // Nothing more of the text matters.
+    bool is_full() const {
+        if (is_stopped) return true;
+        return !truncation.keep_end && scratch.ids.count - begin + given > truncation.max_length;
+    }
+
+    void take_words(const BertWords& words, std::string_view text) {
+        BertWords::Reader reader(words, kernel, text, scratch.words);
+        while (!is_full() && reader.next()) {
+            tokenizer.wordpiece_.encode(scratch.words, scratch.cache, scratch.ids);
+            drain();
+        }
+    }
+
+    void take_piece(std::string_view text) {
+        if (is_full()) return;
+        if (!tokenizer.normalized_tokens_) {
+            take_words(tokenizer.words_, text);
+            return;
+        }
+        scratch.normal.clear();
+        tokenizer.words_.normalize(text, scratch.normal);
+        tokenizer.normalized_tokens_->split(
+            scratch.normal,
+            [&](std::string_view piece) { take_words(*tokenizer.normal_words_, piece); },
+            [&](uint32_t id) { take_id(id); });
+    }
+
+    void take_id(uint32_t id) {
+        if (is_full()) return;
+        scratch.ids.reserve(1);
+        scratch.ids.ids[scratch.ids.count++] = id;
+        drain();
+    }
+
+    void drain() {
+        if (sink == nullptr || truncation.keep_end || scratch.ids.count < kPieceIds || is_full())
+            return;
+        is_stopped = !sink->take({scratch.ids.ids.data(), scratch.ids.count});
+        given += scratch.ids.count - begin;
+        scratch.ids.count = begin = 0;
+    }
+
+    Encoded finish() {
+        const size_t count = scratch.ids.count - begin;
+        if (count + given <= truncation.max_length) return {count + given, false};
+        uint32_t* ids = scratch.ids.ids.data() + begin;
+        const size_t kept = truncation.max_length - given;
+        if (truncation.keep_end) std::memmove(ids, ids + (count - kept), kept * sizeof *ids);
+        scratch.ids.count = begin + kept;
+        return {truncation.max_length, true};
+    }
+};
+
+Encoded Tokenizer::encode(const Kernel& kernel, std::string_view text, const Truncation& truncation,
+                          Scratch& scratch, IdSink* sink) const {
+    Run run{*this, kernel, truncation, scratch, sink};
+    if (raw_tokens_.empty()) {
+        run.take_piece(text);
+    } else {
+        raw_tokens_.split(
+            text, [&](std::string_view piece) { run.take_piece(piece); },
+            [&](uint32_t id) { run.take_id(id); });
+    }
+    return run.finish();
+}
+
+}  // namespace nibblevec

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernel/kernel.hpp"
+#include "tokenizer/added_tokens.hpp"
+#include "tokenizer/bert_words.hpp"
+#include "tokenizer/wordpiece.hpp"
+
+namespace nibblevec {
+
+// Takes the ids of a long text in pieces.
+class IdSink {
+  public:
+    virtual ~IdSink() = default;
+    // Returns whether to go on.
+    virtual bool take(std::span<const uint32_t> ids) = 0;
+};
+
+struct Encoded {
+    size_t id_count;
+    bool is_cut;  // by truncation
+};
+
+// How many ids of a text are kept, and of which end.
+struct Truncation {
+    size_t max_length = std::numeric_limits<size_t>::max();
+    bool keep_end = false;
+};
+
+// BERT's tokenizer, whole: added tokens, normalizer, pre-tokenizer, WordPiece. Immutable, so any
+// number of threads may share it; each borrows a Scratch for as long as it works.
+class Tokenizer {
+  public:
+    // Added tokens that are `normalized` are found in normalised text, in their own normal form;
+    // the others before, in the raw text.
+    Tokenizer(std::span<const std::string_view> tokens, std::span<const uint32_t> ids,
+              const WordPiece::Settings& wordpiece, const BertSettings& bert,
+              std::vector<AddedToken> raw_tokens, std::vector<AddedToken> normalized_tokens);
+
+    // What a thread works with. Its caches know the words of this tokenizer only.
+    struct Scratch {
+        WordBuffer words;
+        WordTable cache{WordPiece::kCacheLines};
+        std::string normal;
+        std::vector<uint8_t> text;  // for who has to transcode
+        IdBuffer ids;
+    };
+
+    // Returns the scratch on its end.
+    class Borrowed {
+      public:
+        explicit Borrowed(const Tokenizer& tokenizer);
+        ~Borrowed();
+        Borrowed(const Borrowed&) = delete;
+        Borrowed& operator=(const Borrowed&) = delete;
+        Scratch& operator*() const { return *scratch_; }
+
+      private:
+        const Tokenizer& tokenizer_;
+        std::unique_ptr<Scratch> scratch_;
+    };
+
+    // Appends the ids of a text, valid UTF-8, to `scratch.ids`. Whenever kPieceIds are there, those
+    // of texts before included, a sink gets them all; what there is at the end stays.
+    Encoded encode(const Kernel& kernel, std::string_view text, const Truncation& truncation,
+                   Scratch& scratch, IdSink* sink = nullptr) const;
+
+    static constexpr size_t kPieceIds = size_t{1} << 16;
+
+  private:
+    struct Run;
+
+    BertWords words_;
+    WordPiece wordpiece_;
+    AddedTokens raw_tokens_;
+    std::optional<AddedTokens> normalized_tokens_;
+    std::optional<BertWords> normal_words_;  // words of text that is normalised already
+
+    mutable std::mutex mutex_;
+    mutable std::vector<std::unique_ptr<Scratch>> free_;
+};
+
+}  // namespace nibblevec

@@ -1,0 +1,165 @@
+#include "tokenizer/wordpiece.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "tokenizer/unicode.hpp"
+
+namespace nibblevec {
+
+namespace {
+
+// Odd numbers with bits in no pattern (the fractional part of the golden ratio, and two of
+// splitmix64): the upper bits of the product depend on all bits of the word.
+constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;
+constexpr uint64_t kMixFirst = 0xbf58476d1ce4e5b9;
+constexpr uint64_t kMixSecond = 0x94d049bb133111eb;
+
+// The bytes of a word of n bytes within sixteen, as two numbers.
+constexpr std::array<std::array<uint64_t, 2>, WordEntry::kMaxBytes + 1> byte_masks() {
+    std::array<std::array<uint64_t, 2>, WordEntry::kMaxBytes + 1> masks{};
+    for (size_t n = 0; n <= WordEntry::kMaxBytes; ++n)
+        for (size_t i = 0; i < n; ++i) masks[n][i / 8] |= uint64_t{0xff} << 8 * (i % 8);
+    return masks;
+}
+constexpr auto kByteMasks = byte_masks();
+
+// Half as many lines as would hold the words if they fell evenly.
+size_t lines_for(size_t words) { return std::bit_ceil(std::max<size_t>(words, 16)); }
+
+}  // namespace
+
+WordTable::WordTable(size_t lines) : lines_(lines), shift_(64 - std::countr_zero(lines)) {}
+
+WordTable::Key WordTable::key_of(const uint8_t* word, size_t byte_count) {
+    Key key;
+    key.byte_count = byte_count;
+    std::memcpy(&key.low, word, 8);
+    std::memcpy(&key.high, word + 8, 8);
+    const auto& mask = kByteMasks[std::min(byte_count, WordEntry::kMaxBytes)];
+    key.low &= mask[0];
+    key.high &= mask[1];
+    const uint64_t mixed = key.low * kMixFirst ^ std::rotl(key.high * kMixSecond, 32);
+    key.hash = (mixed ^ mixed >> 32) * kGolden;
+    return key;
+}
+
+void WordTable::prefetch(const Key& key) const {
+#if defined(__GNUC__)
+    __builtin_prefetch(&lines_[key.hash >> shift_]);
+#else
+    (void)key;
+#endif
+}
+
+bool WordTable::insert(const Key& key, std::span<const uint32_t> ids) {
+    for (WordEntry& entry : lines_[key.hash >> shift_].entries) {
+        if (entry.byte_count != 0) continue;
+        entry = {key.low,
+                 key.high,
+                 {},
+                 static_cast<uint8_t>(key.byte_count),
+                 static_cast<uint8_t>(ids.size())};
+        std::ranges::copy(ids, entry.ids);
+        return true;
+    }
+    return false;
+}
+
+void WordTable::replace(const Key& key, std::span<const uint32_t> ids) {
+    Line& line = lines_[key.hash >> shift_];
+    line.entries[1] = line.entries[0];
+    line.entries[0].byte_count = 0;
+    insert(key, ids);
+}
+
+WordPiece::WordPiece(std::span<const std::string_view> tokens, std::span<const uint32_t> ids,
+                     const Settings& settings)
+    : settings_(settings), whole_words_(lines_for(tokens.size())) {
+    std::vector<ByteTrie::Key> first;
+    std::vector<ByteTrie::Key> continuation;
+    first.reserve(tokens.size());
+    const std::string_view prefix = settings_.continuing_subword_prefix;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+        if (!tokens[i].empty()) first.push_back({tokens[i], ids[i]});
+        if (tokens[i].size() > prefix.size() && tokens[i].starts_with(prefix))
+            continuation.push_back({tokens[i].substr(prefix.size()), ids[i]});
+    }
+
+    // Low ids first: they are the frequent words, where ids are in any order.
+    std::ranges::stable_sort(first, {}, &ByteTrie::Key::value);
+    for (const ByteTrie::Key& token : first) {
+        uint8_t word[WordEntry::kMaxBytes] = {};
+        const size_t byte_count = token.bytes.size();
+        if (byte_count > WordEntry::kMaxBytes) continue;
+        std::memcpy(word, token.bytes.data(), byte_count);
+        if (unicode::count_characters(word, byte_count) <= settings_.max_input_chars_per_word)
+            whole_words_.insert(WordTable::key_of(word, byte_count), {&token.value, 1});
+    }
+    first_root_ = trie_.add(std::move(first));
+    continuation_root_ = trie_.add(std::move(continuation));
+}
+
+// Returns how many ids: at most one a byte, and at least one.
+size_t WordPiece::match(const uint8_t* word, size_t byte_count, uint32_t* ids) const {
+    ids[0] = settings_.unknown_id;
+    const size_t max_characters = settings_.max_input_chars_per_word;
+    if (byte_count > max_characters && unicode::count_characters(word, byte_count) > max_characters)
+        return 1;
+    size_t count = 0;
+    uint32_t root = first_root_;
+    for (size_t begin = 0; begin < byte_count;) {
+        const ByteTrie::Match match = trie_.longest_match(root, word + begin, byte_count - begin);
+        if (match.byte_count == 0) {
+            ids[0] = settings_.unknown_id;
+            return 1;
+        }
+        ids[count++] = match.value;
+        begin += match.byte_count;
+        root = continuation_root_;
+    }
+    return count;
+}
+
+void WordPiece::encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids) const {
+    size_t most = WordEntry::kMaxIds;
+    for (const WordSpan& word : words.words()) most += word.byte_count;
+    ids.reserve(most);
+    uint32_t* next = ids.ids.data() + ids.count;
+
+    // In two steps, so that the lines of a group of words are fetched side by side.
+    constexpr size_t kGroup = 16;
+    WordTable::Key keys[kGroup];
+    const std::span<const WordSpan> spans = words.words();
+    for (size_t begin = 0; begin < spans.size(); begin += kGroup) {
+        const size_t group = std::min(kGroup, spans.size() - begin);
+        for (size_t i = 0; i < group; ++i) {
+            const WordSpan& word = spans[begin + i];
+            keys[i] = WordTable::key_of(words.bytes.data() + word.begin, word.byte_count);
+            whole_words_.prefetch(keys[i]);
+        }
+        for (size_t i = 0; i < group; ++i) {
+            const WordTable::Key& key = keys[i];
+            const uint8_t* word = words.bytes.data() + spans[begin + i].begin;
+            if (key.byte_count > WordEntry::kMaxBytes) {
+                next += match(word, key.byte_count, next);
+                continue;
+            }
+            const WordEntry* entry = whole_words_.find(key);
+            if (entry == nullptr) entry = cache.find(key);
+            if (entry != nullptr) {
+                std::memcpy(next, entry->ids, sizeof entry->ids);
+                next += entry->id_count;
+                continue;
+            }
+            const size_t count = match(word, key.byte_count, next);
+            if (count <= WordEntry::kMaxIds) cache.replace(key, {next, count});
+            next += count;
+        }
+    }
+    ids.count = static_cast<size_t>(next - ids.ids.data());
+}
+
+}  // namespace nibblevec

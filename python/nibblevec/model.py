@@ -36,7 +36,7 @@ class Model:
         layout: the layout it was read from, in words.
         table: token embeddings.
         head: what is done to the mean of the rows.
-        tokenizer_path: its ``tokenizer.json``, read when the first text comes.
+        tokenizer_path: its ``tokenizer.json``, read when it is first asked for.
     """
 
     layout: str

@@ -16,7 +16,7 @@ import threading
 import time
 import tracemalloc
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from tiny_models import (
 from nibblevec import Encoder, ModelFormatError
 from nibblevec import encoder as encoder_module
 from nibblevec.encoder import BLOCK_TEXTS, BUNDLED_MODEL
-from nibblevec.tokenizer import Tokenizer
+from nibblevec.tokenizer import NativeTokenizer
 
 DIM = 30
 
@@ -286,15 +286,15 @@ def test_blocks_cut_by_length(
     texts = [long, "cup", long, "drink", long, "the"]
     expected = [encoder.encode(text) for text in texts]
     blocks = []
-    encode_batch = Tokenizer.encode_batch
+    encode_batch = NativeTokenizer.encode_batch
 
     def counted(
-        tokenizer: Tokenizer, block: Sequence[str]
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        tokenizer: NativeTokenizer, block: tuple[str, ...], *args: Any, **options: Any
+    ) -> Any:
         blocks.append(len(block))
-        return encode_batch(tokenizer, block)
+        return encode_batch(tokenizer, block, *args, **options)
 
-    monkeypatch.setattr(Tokenizer, "encode_batch", counted)
+    monkeypatch.setattr(NativeTokenizer, "encode_batch", counted)
     monkeypatch.setattr(encoder_module, "BLOCK_CHARACTERS", 100)
     vectors = Encoder(folder).encode(texts)
     assert blocks == [3, 3]
@@ -625,7 +625,6 @@ def test_pickle_from_another_working_directory(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert np.array_equal(bits(pickle.loads(stored).encode("tea")), bits(expected))
-    # The tokenizer is read late; by then the directory may be another.
     monkeypatch.chdir(tmp_path)
     late = Encoder(Path("model"))
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -703,18 +702,18 @@ def test_list_changes_during_the_call(folder: Path, monkeypatch: pytest.MonkeyPa
     texts = many_texts(BLOCK_TEXTS + 100)
     expected = Encoder(folder).encode(texts)
     changing = list(texts)
-    encode_batch = Tokenizer.encode_batch
+    encode_batch = NativeTokenizer.encode_batch
 
     def encode_batch_while_another_thread_changes(
-        tokenizer: Tokenizer, block: Sequence[str]
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        tokenizer: NativeTokenizer, block: tuple[str, ...], *args: Any, **options: Any
+    ) -> Any:
         thread = threading.Thread(target=lambda: changing.insert(0, changing.pop()))
         thread.start()
         thread.join()
         changing[BLOCK_TEXTS:] = ["the market fell"] * 3
-        return encode_batch(tokenizer, block)
+        return encode_batch(tokenizer, block, *args, **options)
 
-    monkeypatch.setattr(Tokenizer, "encode_batch", encode_batch_while_another_thread_changes)
+    monkeypatch.setattr(NativeTokenizer, "encode_batch", encode_batch_while_another_thread_changes)
     vectors = Encoder(folder).encode(changing)
     assert changing != texts
     assert np.array_equal(bits(vectors), bits(expected))

@@ -5,19 +5,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstring>
-#include <limits>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "bind_call.hpp"
+#include "bind_objects.hpp"
 #include "encoder/call.hpp"
 #include "encoder/pooling.hpp"
 #include "formats/decode.hpp"
-#include "formats/table_view.hpp"
 #include "kernel/dispatch.hpp"
 #include "quantize/sse_q4.hpp"
 
@@ -26,88 +23,6 @@ namespace py = pybind11;
 namespace nibblevec {
 
 namespace {
-
-constexpr size_t kMaxRows = std::numeric_limits<uint32_t>::max();
-
-constexpr const char* kFormatNames[kRowFormatCount] = {"sse_q4", "float32", "float16", "bfloat16"};
-
-RowFormat format_named(const std::string& name) {
-    std::string known;
-    for (size_t i = 0; i < kRowFormatCount; ++i) {
-        if (name == kFormatNames[i]) return static_cast<RowFormat>(i);
-        known += std::string(i == 0 ? "" : ", ") + kFormatNames[i];
-    }
-    throw py::value_error("unknown row format '" + name + "', expected one of " + known);
-}
-
-const char* name_of(RowFormat format) { return kFormatNames[static_cast<size_t>(format)]; }
-
-// The Python side copies what is not; from here on pointers are typed.
-void check_aligned(const py::array& array, const char* name) {
-    constexpr int kAligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-    if ((array.flags() & kAligned) == 0)
-        throw py::value_error(std::string(name) + " must be aligned");
-}
-
-// A table and the buffer that it lies in, held so that it can be neither freed nor resized.
-class Table {
-  public:
-    Table(const py::buffer& buffer, int64_t dim, const std::string& format)
-        : buffer_(buffer.request()),
-          view_(checked_view(buffer_, checked_dim(dim), format_named(format))) {}
-
-    const TableView& view() const { return view_; }
-    const void* bytes() const { return buffer_.ptr; }
-    size_t byte_count() const { return static_cast<size_t>(buffer_.size); }
-
-  private:
-    static size_t checked_dim(int64_t dim) {
-        if (dim < 1 || dim > (int64_t{1} << 24))
-            throw py::value_error("dim " + std::to_string(dim) + " is not in 1..16777216");
-        return static_cast<size_t>(dim);
-    }
-
-    static TableView checked_view(const py::buffer_info& buffer, size_t dim, RowFormat format) {
-        if (buffer.itemsize != 1 || buffer.ndim != 1 || buffer.strides[0] != 1)
-            throw py::value_error(
-                "the buffer of a table must be one-dimensional bytes, contiguous");
-        if (format == RowFormat::sse_q4 && dim % 2 != 0)
-            throw py::value_error("dim " + std::to_string(dim) +
-                                  " is odd; sse_q4 packs two dimensions in a byte");
-        const size_t scale_bytes = format == RowFormat::sse_q4 ? sizeof(float) : 0;
-        const size_t stride = row_bytes(format, dim) + scale_bytes;
-        const auto size = static_cast<size_t>(buffer.size);
-        if (size == 0 || size % stride != 0)
-            throw py::value_error(std::to_string(size) +
-                                  " bytes, expected a whole number of rows of " +
-                                  std::to_string(stride) + " bytes (" + name_of(format) + ", dim " +
-                                  std::to_string(dim) + ")");
-        const size_t row_count = size / stride;
-        if (row_count > kMaxRows)
-            throw py::value_error(std::to_string(row_count) + " rows, expected at most " +
-                                  std::to_string(kMaxRows));
-        const auto* bytes = static_cast<const uint8_t*>(buffer.ptr);
-        const uint8_t* scales = nullptr;
-        if (format == RowFormat::sse_q4) {
-            scales = bytes + row_count * row_bytes(format, dim);
-            check_scales(scales, row_count);
-        }
-        return make_table_view(format, row_count, dim, bytes, scales);
-    }
-
-    static void check_scales(const uint8_t* scales, size_t row_count) {
-        for (size_t row = 0; row < row_count; ++row) {
-            float scale;
-            std::memcpy(&scale, scales + row * sizeof scale, sizeof scale);
-            if (!std::isfinite(scale))
-                throw py::value_error("scale of row " + std::to_string(row) + " is " +
-                                      std::to_string(scale) + ", expected a finite number");
-        }
-    }
-
-    py::buffer_info buffer_;
-    TableView view_;
-};
 
 // Numbers are copied as they are checked: whoever changes them while the GIL is released changes
 // nothing here.
@@ -146,34 +61,6 @@ std::vector<uint32_t> checked_row_ids(const py::array& ids, size_t row_count) {
                          py::cast<std::string>(py::str(ids.dtype())));
 }
 
-// Dynamic Tanh's three vectors, of equal length.
-class DynamicTanh {
-  public:
-    DynamicTanh(Array<float> alpha, Array<float> beta, Array<float> bias)
-        : alpha_(std::move(alpha)), beta_(std::move(beta)), bias_(std::move(bias)) {
-        if (alpha_.ndim() != 1 || beta_.ndim() != 1 || bias_.ndim() != 1 ||
-            alpha_.size() != beta_.size() || alpha_.size() != bias_.size())
-            throw py::value_error("alpha, beta and bias must be vectors of one length");
-        check_aligned(alpha_, "alpha");
-        check_aligned(beta_, "beta");
-        check_aligned(bias_, "bias");
-    }
-
-    size_t dim() const { return static_cast<size_t>(alpha_.size()); }
-    HeadView view(bool mean, bool normalize) const {
-        return {alpha_.data(), beta_.data(), bias_.data(), mean, normalize};
-    }
-
-  private:
-    Array<float> alpha_, beta_, bias_;
-};
-
-HeadView head_view(const DynamicTanh* dynamic_tanh, size_t dims, bool mean, bool normalize) {
-    if (dynamic_tanh == nullptr) return {nullptr, nullptr, nullptr, mean, normalize};
-    if (dims > dynamic_tanh->dim()) throw py::value_error("the head is shorter than the rows");
-    return dynamic_tanh->view(mean, normalize);
-}
-
 std::vector<int64_t> checked_offsets(const Array<int64_t>& offsets, size_t token_count) {
     check_aligned(offsets, "offsets");
     if (offsets.ndim() != 1 || offsets.size() == 0)
@@ -192,14 +79,6 @@ std::vector<int64_t> checked_offsets(const Array<int64_t>& offsets, size_t token
     return values;
 }
 
-// What is written must not be what is read.
-void check_apart(const Array<float>& out, const void* input, size_t input_bytes, const char* name) {
-    const auto begin = reinterpret_cast<uintptr_t>(out.data());
-    const auto other = reinterpret_cast<uintptr_t>(input);
-    if (begin < other + input_bytes && other < begin + static_cast<size_t>(out.nbytes()))
-        throw py::value_error(std::string("out overlaps ") + name);
-}
-
 void pool(const Table& table, const py::array& ids, const Array<int64_t>& offsets,
           Array<float>& out, const std::optional<Array<float>>& weights,
           const DynamicTanh* dynamic_tanh, bool mean, bool normalize, size_t threads,
@@ -207,20 +86,13 @@ void pool(const Table& table, const py::array& ids, const Array<int64_t>& offset
     const Kernel& kernel = kernel_or_default(kernel_name);
     const std::vector<uint32_t> row_ids = checked_row_ids(ids, table.view().row_count);
     const std::vector<int64_t> bag_offsets = checked_offsets(offsets, row_ids.size());
-    check_aligned(out, "out");
-    if (out.ndim() != 2 || out.shape(0) != offsets.size() - 1)
-        throw py::value_error("out must be float32 [bags, dims]");
-    const auto dims = static_cast<size_t>(out.shape(1));
-    if (dims == 0 || dims > table.view().dim)
-        throw py::value_error("dims " + std::to_string(dims) + " is not in 1.." +
-                              std::to_string(table.view().dim));
+    const size_t dims = checked_out_dims(out, bag_offsets.size() - 1, table);
     if (weights && (weights->ndim() != 1 || static_cast<size_t>(weights->size()) != row_ids.size()))
         throw py::value_error("per-token weights must be as many as ids");
     if (weights) {
         check_aligned(*weights, "per-token weights");
         check_apart(out, weights->data(), static_cast<size_t>(weights->nbytes()), "the weights");
     }
-    check_apart(out, table.bytes(), table.byte_count(), "the table");
     const HeadView head = head_view(dynamic_tanh, dims, mean, normalize);
     const Bags bags{row_ids.data(), weights ? weights->data() : nullptr, bag_offsets.data(),
                     static_cast<size_t>(out.shape(0))};

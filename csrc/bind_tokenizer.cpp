@@ -16,12 +16,6 @@
 
 namespace nibblevec {
 
-namespace {
-
-// Content, id, single_word, lstrip, rstrip, normalized.
-using AddedTokenFields = std::tuple<std::string, uint32_t, bool, bool, bool, bool>;
-
-// The texts stay alive and as they are for as long as the tuple does.
 std::vector<TextView> views_of(const py::tuple& texts, size_t first_number) {
     std::vector<TextView> views;
     views.reserve(texts.size());
@@ -29,7 +23,8 @@ std::vector<TextView> views_of(const py::tuple& texts, size_t first_number) {
         PyObject* text = PyTuple_GET_ITEM(texts.ptr(), static_cast<Py_ssize_t>(i));
         if (!PyUnicode_Check(text))
             throw py::type_error("text " + std::to_string(first_number + i) + " is " +
-                                 Py_TYPE(text)->tp_name + ", expected str");
+                                 py::cast<std::string>(py::type::of(text).attr("__name__")) +
+                                 ", expected str");
 #if PY_VERSION_HEX < 0x030c0000
         if (PyUnicode_READY(text) != 0) throw py::error_already_set();
 #endif
@@ -39,6 +34,11 @@ std::vector<TextView> views_of(const py::tuple& texts, size_t first_number) {
     }
     return views;
 }
+
+namespace {
+
+// Content, id, single_word, lstrip, rstrip, normalized.
+using AddedTokenFields = std::tuple<std::string, uint32_t, bool, bool, bool, bool>;
 
 std::unique_ptr<Tokenizer> make_tokenizer(const py::tuple& tokens, const Array<uint32_t>& ids,
                                           const std::string& prefix,

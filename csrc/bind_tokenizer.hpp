@@ -2,7 +2,15 @@
 
 #include <pybind11/pybind11.h>
 
+#include <vector>
+
+#include "encoder/texts.hpp"
+
 namespace nibblevec {
+
+// The texts of a tuple of str; they stay as they are for as long as the tuple lives. Throws
+// TypeError for what is no str, naming its number, counted from `first_number`.
+std::vector<TextView> views_of(const pybind11::tuple& texts, size_t first_number);
 
 // Adds Tokenizer.
 void bind_tokenizer(pybind11::module_& module);

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "bind_encoder.hpp"
 #include "bind_table.hpp"
 #include "bind_tokenizer.hpp"
 
@@ -11,4 +12,5 @@ static_assert(std::endian::native == std::endian::little,
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     nibblevec::bind_table(module);
     nibblevec::bind_tokenizer(module);
+    nibblevec::bind_encoder(module);
 }

@@ -36,9 +36,9 @@ from tiny_models import (
 )
 
 from nibblevec import Encoder, ModelFormatError
-from nibblevec import encoder as encoder_module
+from nibblevec import tokenizer as tokenizer_module
 from nibblevec.encoder import BLOCK_TEXTS, BUNDLED_MODEL
-from nibblevec.tokenizer import NativeTokenizer
+from nibblevec.tokenizer import NativeTokenizer, PackageTokenizer
 
 DIM = 30
 
@@ -279,26 +279,28 @@ def test_bits_do_not_depend_on_the_batch(encoder: Encoder) -> None:
     assert np.array_equal(bits(backwards), bits(vectors))
 
 
-def test_blocks_cut_by_length(
-    encoder: Encoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_package_gets_blocks_of_few_characters(
+    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long = "tea " * 15
-    texts = [long, "cup", long, "drink", long, "the"]
-    expected = [encoder.encode(text) for text in texts]
+    texts = ["tea " * 15, "cup", "tea " * 15, "drink", "tea " * 15, "the"]
+    content = (folder / TOKENIZER).read_bytes()
+    package = PackageTokenizer(content, str(folder / TOKENIZER), "asked for")
     blocks = []
-    encode_batch = NativeTokenizer.encode_batch
+    encode_batch = PackageTokenizer.encode_batch
 
     def counted(
-        tokenizer: NativeTokenizer, block: tuple[str, ...], *args: Any, **options: Any
+        tokenizer: PackageTokenizer, block: tuple[str, ...], *args: Any, **options: Any
     ) -> Any:
         blocks.append(len(block))
         return encode_batch(tokenizer, block, *args, **options)
 
-    monkeypatch.setattr(NativeTokenizer, "encode_batch", counted)
-    monkeypatch.setattr(encoder_module, "BLOCK_CHARACTERS", 100)
-    vectors = Encoder(folder).encode(texts)
+    monkeypatch.setattr(PackageTokenizer, "encode_batch", counted)
+    monkeypatch.setattr(tokenizer_module, "PACKAGE_BLOCK_CHARACTERS", 100)
+    expected = encoder.encode(texts)
+    monkeypatch.setattr(encoder, "_tokenizer", package)
+    vectors = encoder.encode(texts)
     assert blocks == [3, 3]
-    assert np.array_equal(bits(vectors), bits(np.array(expected)))
+    assert np.array_equal(bits(vectors), bits(expected))
 
 
 def test_bits_do_not_depend_on_threads(folder: Path) -> None:
@@ -398,7 +400,8 @@ def test_progress_bar(encoder: Encoder, capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "Batches: 100%" in shown.err
-    assert "103/103" in shown.err
+    batches = -(-len(texts) // 10)
+    assert f"{batches}/{batches}" in shown.err
     encoder.encode([], show_progress_bar=True)
     assert capsys.readouterr().out == ""
 
@@ -702,18 +705,18 @@ def test_list_changes_during_the_call(folder: Path, monkeypatch: pytest.MonkeyPa
     texts = many_texts(BLOCK_TEXTS + 100)
     expected = Encoder(folder).encode(texts)
     changing = list(texts)
-    encode_batch = NativeTokenizer.encode_batch
+    encode_vectors = NativeTokenizer.encode_vectors
 
-    def encode_batch_while_another_thread_changes(
+    def encode_while_another_thread_changes(
         tokenizer: NativeTokenizer, block: tuple[str, ...], *args: Any, **options: Any
     ) -> Any:
         thread = threading.Thread(target=lambda: changing.insert(0, changing.pop()))
         thread.start()
         thread.join()
-        changing[BLOCK_TEXTS:] = ["the market fell"] * 3
-        return encode_batch(tokenizer, block, *args, **options)
+        changing[100:] = ["the market fell"] * 3
+        return encode_vectors(tokenizer, block, *args, **options)
 
-    monkeypatch.setattr(NativeTokenizer, "encode_batch", encode_batch_while_another_thread_changes)
+    monkeypatch.setattr(NativeTokenizer, "encode_vectors", encode_while_another_thread_changes)
     vectors = Encoder(folder).encode(changing)
     assert changing != texts
     assert np.array_equal(bits(vectors), bits(expected))
@@ -723,9 +726,10 @@ def test_memory_of_a_call_is_bounded(encoder: Encoder) -> None:
     texts = many_texts(BLOCK_TEXTS)
     encoder.encode(texts)
     out = np.empty((20 * len(texts), DIM), np.float32)
+    many = tuple(texts * 20)
     tracemalloc.start()
     try:
-        encoder.encode(texts * 20, out=out)
+        encoder.encode(many, out=out)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -17,6 +17,11 @@ constexpr double kNanosecondsPerHeadDim = 0.5;
 
 }  // namespace
 
+double pooling_nanoseconds(double tokens, double bags, size_t dims) {
+    return static_cast<double>(dims) *
+           (tokens * kNanosecondsPerTokenDim + bags * kNanosecondsPerHeadDim);
+}
+
 void pool_bags(const Kernel& kernel, const TableView& table, const HeadView& head, const Bags& bags,
                size_t dims, size_t threads, Interruption& interruption, float* rows) {
     if (bags.bag_count == 0) return;
@@ -42,8 +47,7 @@ void pool_bags(const Kernel& kernel, const TableView& table, const HeadView& hea
 
     const auto all_tokens = static_cast<double>(bags.offsets[bags.bag_count] - bags.offsets[0]);
     const double nanoseconds =
-        static_cast<double>(dims) * (all_tokens * kNanosecondsPerTokenDim +
-                                     static_cast<double>(bags.bag_count) * kNanosecondsPerHeadDim);
+        pooling_nanoseconds(all_tokens, static_cast<double>(bags.bag_count), dims);
     const size_t block_count = (bags.bag_count + kBlockBags - 1) / kBlockBags;
     run_blocks(block_count, useful_threads(nanoseconds, threads), interruption, [&](size_t block) {
         const size_t end = std::min(bags.bag_count, (block + 1) * kBlockBags);

@@ -22,4 +22,7 @@ struct Bags {
 void pool_bags(const Kernel& kernel, const TableView& table, const HeadView& head, const Bags& bags,
                size_t dims, size_t threads, Interruption& interruption, float* rows);
 
+// What pooling takes, about, to see how many threads are worth their start.
+double pooling_nanoseconds(double tokens, double bags, size_t dims);
+
 }  // namespace nibblevec

@@ -12,8 +12,6 @@ namespace nibblevec {
 
 namespace {
 
-constexpr size_t kBlockTexts = 64;
-
 // Measured on English; other scripts take longer, and then start their threads a little late.
 constexpr double kNanosecondsPerCharacter = 4.0;
 
@@ -50,6 +48,14 @@ std::string_view utf8_of(const TextView& text, size_t number, std::vector<uint8_
     return {reinterpret_cast<const char*>(buffer.data()), byte_count};
 }
 
+double tokenizing_nanoseconds(double characters) { return characters * kNanosecondsPerCharacter; }
+
+double characters_of(std::span<const TextView> texts) {
+    double characters = 0;
+    for (const TextView& text : texts) characters += static_cast<double>(text.length);
+    return characters;
+}
+
 EncodedTexts encode_texts(const Tokenizer& tokenizer, const Kernel& kernel,
                           std::span<const TextView> texts, size_t first_number,
                           const Truncation& truncation, size_t threads,
@@ -72,9 +78,7 @@ EncodedTexts encode_texts(const Tokenizer& tokenizer, const Kernel& kernel,
     EncodedTexts encoded{std::vector<std::vector<uint32_t>>(block_count),
                          std::vector<int64_t>(texts.size() + 1), 0};
     std::atomic<size_t> cut_texts{0};
-    double characters = 0;
-    for (const TextView& text : texts) characters += static_cast<double>(text.length);
-    const size_t useful = useful_threads(characters * kNanosecondsPerCharacter, threads);
+    const size_t useful = useful_threads(tokenizing_nanoseconds(characters_of(texts)), threads);
     run_blocks(block_count, useful, interruption, [&](size_t block) {
         const Tokenizer::Borrowed borrowed(tokenizer);
         Tokenizer::Scratch& scratch = *borrowed;

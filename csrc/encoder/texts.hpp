@@ -31,6 +31,14 @@ class LoneSurrogate : public std::invalid_argument {
 // The text as UTF-8: in place if it is ASCII, else in `buffer`. `number` is told on error.
 std::string_view utf8_of(const TextView& text, size_t number, std::vector<uint8_t>& buffer);
 
+// Texts are taken in blocks of so many, each by one thread.
+inline constexpr size_t kBlockTexts = 64;
+
+// What tokenising takes, about, to see how many threads are worth their start.
+double tokenizing_nanoseconds(double characters);
+
+double characters_of(std::span<const TextView> texts);
+
 // The ids of texts: those of a block of texts end to end, block after block.
 struct EncodedTexts {
     std::vector<std::vector<uint32_t>> blocks;

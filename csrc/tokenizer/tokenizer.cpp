@@ -40,12 +40,23 @@ std::vector<AddedToken> normalized(std::vector<AddedToken> tokens, const BertWor
     return tokens;
 }
 
+size_t limit_of(std::span<const uint32_t> ids, size_t unknown_id,
+                const std::vector<AddedToken>& raw_tokens,
+                const std::vector<AddedToken>& normalized_tokens) {
+    size_t last = unknown_id;
+    for (const uint32_t id : ids) last = std::max<size_t>(last, id);
+    for (const AddedToken& token : raw_tokens) last = std::max<size_t>(last, token.id);
+    for (const AddedToken& token : normalized_tokens) last = std::max<size_t>(last, token.id);
+    return last + 1;
+}
+
 }  // namespace
 
 Tokenizer::Tokenizer(std::span<const std::string_view> tokens, std::span<const uint32_t> ids,
                      const WordPiece::Settings& wordpiece, const BertSettings& bert,
                      std::vector<AddedToken> raw_tokens, std::vector<AddedToken> normalized_tokens)
-    : words_(bert, wordpiece.max_input_chars_per_word),
+    : id_limit_(limit_of(ids, wordpiece.unknown_id, raw_tokens, normalized_tokens)),
+      words_(bert, wordpiece.max_input_chars_per_word),
       wordpiece_(tokens, ids, wordpiece),
       raw_tokens_(std::move(raw_tokens)) {
     if (normalized_tokens.empty()) return;

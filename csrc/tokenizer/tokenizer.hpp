@@ -78,9 +78,13 @@ class Tokenizer {
 
     static constexpr size_t kPieceIds = size_t{1} << 16;
 
+    // Every id is below it.
+    size_t id_limit() const { return id_limit_; }
+
   private:
     struct Run;
 
+    size_t id_limit_;
     BertWords words_;
     WordPiece wordpiece_;
     AddedTokens raw_tokens_;

@@ -43,6 +43,20 @@ class Tokenizer:
         kernel: str | None = None,
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], int]: ...
 
+def encode(
+    tokenizer: Tokenizer,
+    table: Table,
+    texts: tuple[str, ...],
+    out: NDArray[np.float32],
+    *,
+    dynamic_tanh: DynamicTanh | None = None,
+    normalize: bool = False,
+    max_length: int | None = None,
+    keep_end: bool = False,
+    first_number: int = 0,
+    threads: int = 1,
+    kernel: str | None = None,
+) -> int: ...
 def scan_words(
     text: NDArray[np.uint8], *, lowercase: bool, kernel: str | None = None
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]: ...

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec import _core
 from nibblevec.formats import load_model
 from nibblevec.hub import ModelSource, find_model
 from nibblevec.similarity import cosine_similarity
 from nibblevec.table import checked_dims, output_array
 from nibblevec.threads import thread_count
-from nibblevec.tokenizer import TokenIds, Truncation, load_package_tokenizer, load_tokenizer
+from nibblevec.tokenizer import Truncation, load_package_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,10 +29,10 @@ logger = logging.getLogger(__name__)
 
 BUNDLED_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models", "default")
 
-# A call goes in blocks of so many texts or characters, whichever is less: between two of them
-# Ctrl-C is answered and progress shown, and so much of ids is in memory.
-BLOCK_TEXTS = 1024
-BLOCK_CHARACTERS = 1 << 19
+# Texts go to the native code so many at a time, which bounds what is kept of them there, or fewer
+# where progress is shown.
+BLOCK_TEXTS = 1 << 14
+SHOWN_BLOCK_TEXTS = 1 << 10
 
 
 class Encoder:
@@ -130,9 +129,9 @@ class Encoder:
             show_progress_bar: on stderr. None shows it if this package logs at INFO or below.
             normalize_embeddings: scale each vector, after truncation, to length 1.
             truncate_dim: first so many dims; None means those of the constructor.
-            threads: at most so many for what is done natively; None means the constructor's, else
-                all that this process may use. `tokenizers` has threads of its own, as many as
-                ``RAYON_NUM_THREADS`` says, or one with ``TOKENIZERS_PARALLELISM=false``.
+            threads: at most so many; None means the constructor's, else all that this process may
+                use. Short work takes one. (Where the tokenizer is not native, the `tokenizers`
+                package has threads of its own, as many as ``RAYON_NUM_THREADS`` says.)
             out: float32 [texts, dims] (or [dims] for one text), C-contiguous, an array or
                 ``np.memmap``: written and returned. After an error its content is undefined.
 
@@ -158,22 +157,22 @@ class Encoder:
             show_progress_bar = logger.getEffectiveLevel() <= logging.INFO
 
         single = isinstance(inputs, str)
-        texts = _checked_texts((inputs,) if isinstance(inputs, str) else inputs)
+        texts = _taken(inputs)
         rows = output_array(out, (dims,) if single else (len(texts), dims))
-        block_rows = rows.reshape(len(texts), dims)  # a view: `rows` is contiguous
-        blocks = _blocks(texts)
+        text_rows = rows.reshape(len(texts), dims)  # a view: `rows` is contiguous
+        if show_progress_bar:
+            blocks = _shown(_blocks(texts, SHOWN_BLOCK_TEXTS), len(texts), step)
+        else:
+            blocks = _blocks(texts, BLOCK_TEXTS)
         cut_texts = 0
-        for begin, end in _shown(blocks, len(texts), step) if show_progress_bar else blocks:
-            tokens = self._token_ids(texts[begin:end], begin, threads)
-            cut_texts += tokens.cut_texts
-            _core.pool(
-                self._model.table.native,
-                tokens.ids,
-                tokens.offsets,
-                block_rows[begin:end],
-                dynamic_tanh=self._model.head.native,
-                mean=True,
+        for begin, end in blocks:
+            cut_texts += self._tokenizer.encode_vectors(
+                texts[begin:end],
+                self._truncation,
+                self._model,
+                text_rows[begin:end],
                 normalize=bool(normalize_embeddings),
+                first_row=begin,
                 threads=threads,
             )
         self._report_truncation(cut_texts, len(texts))
@@ -203,9 +202,11 @@ class Encoder:
         >>> ids.tolist(), offsets.tolist()
         ([5572, 1010, 3531, 999], [0, 4, 4])
         """
-        taken = _checked_texts((texts,) if isinstance(texts, str) else texts)
-        tokens = self._token_ids(
-            taken, 0, thread_count(self._threads if threads is None else threads)
+        taken = _taken(texts)
+        tokens = self._tokenizer.encode_batch(
+            taken,
+            self._truncation,
+            threads=thread_count(self._threads if threads is None else threads),
         )
         self._report_truncation(tokens.cut_texts, len(taken))
         return tokens.ids, tokens.offsets
@@ -269,11 +270,6 @@ class Encoder:
         """Number of dims that `encode` gives: ``truncate_dim``, or those of the table."""
         return self._dims
 
-    def _token_ids(self, texts: tuple[str, ...], first_row: int, threads: int) -> TokenIds:
-        return self._tokenizer.encode_batch(
-            texts, self._truncation, first_row=first_row, threads=threads
-        )
-
     def _report_truncation(self, cut_texts: int, texts: int) -> None:
         self._truncated_texts = cut_texts
         if cut_texts:
@@ -306,23 +302,18 @@ class Encoder:
         return f"Encoder({name}truncate_dim={self._dims})"
 
 
-def _checked_texts(inputs: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(inputs, (bytes, bytearray, memoryview)):
+def _taken(inputs: str | Iterable[str]) -> tuple[str, ...]:
+    """The texts as they are now, in a tuple that nobody else can change."""
+    if isinstance(inputs, str):
+        return (inputs,)
+    if isinstance(inputs, (bytes, bytearray, memoryview)) or not hasattr(inputs, "__iter__"):
         raise TypeError(f"expected a str or an iterable of str, not {type(inputs).__name__}")
-    texts = tuple(inputs)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"text {row} is {type(text).__name__}, expected str")
-    return texts
+    return tuple(inputs)
 
 
-def _blocks(texts: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    begin = characters = 0
-    for end, text in enumerate(texts, 1):
-        characters += len(text)
-        if end - begin == BLOCK_TEXTS or characters >= BLOCK_CHARACTERS or end == len(texts):
-            yield begin, end
-            begin, characters = end, 0
+def _blocks(texts: tuple[str, ...], block_texts: int) -> Iterator[tuple[int, int]]:
+    for begin in range(0, len(texts), block_texts):
+        yield begin, min(begin + block_texts, len(texts))
 
 
 def _shown(blocks: Iterator[tuple[int, int]], texts: int, step: int) -> Iterator[tuple[int, int]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import tokenizers
 
+    from nibblevec.model import Model
+
 # What a file may hold: `tokenizers` refuses one that holds more.
 FILE_FIELDS = {
     "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
@@ -25,6 +27,12 @@ FILE_FIELDS = {
 
 # A longer word than this is no word; it bounds what the native tokenizer holds of one.
 MAX_NATIVE_WORD_CHARACTERS = 1 << 20
+
+
+# The `tokenizers` package gets so many texts or characters at a time, whichever is less: between
+# two of them Ctrl-C is answered, and so many ids are in memory.
+PACKAGE_BLOCK_TEXTS = 1024
+PACKAGE_BLOCK_CHARACTERS = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,38 @@ class Tokenizer(Protocol):
             threads: at most so many.
 
         Raises:
+            TypeError: a text is not a str (names its row).
+            ValueError: a text holds a lone surrogate (names its row).
+            ModelFormatError: the tokenizer does not hold what it asks for itself.
+        """
+
+    def encode_vectors(
+        self,
+        texts: tuple[str, ...],
+        truncation: Truncation,
+        model: Model,
+        out: NDArray[np.float32],
+        *,
+        normalize: bool,
+        first_row: int = 0,
+        threads: int = 1,
+    ) -> int:
+        """Vectors of texts: the mean of the rows of each text's ids, and the model's head.
+
+        Args:
+            texts: of str only.
+            truncation: `truncation`, or another.
+            model: its table and head.
+            out: float32 [texts, dims], written.
+            normalize: scale each vector to length 1.
+            first_row: added to the number of a text in an error.
+            threads: at most so many.
+
+        Returns:
+            How many texts were cut by truncation.
+
+        Raises:
+            TypeError: a text is not a str (names its row).
             ValueError: a text holds a lone surrogate (names its row).
             ModelFormatError: the tokenizer does not hold what it asks for itself.
         """
@@ -183,6 +223,33 @@ class NativeTokenizer:
             )
         )
 
+    def encode_vectors(
+        self,
+        texts: tuple[str, ...],
+        truncation: Truncation,
+        model: Model,
+        out: NDArray[np.float32],
+        *,
+        normalize: bool,
+        first_row: int = 0,
+        threads: int = 1,
+        kernel: str | None = None,
+    ) -> int:
+        """See `Tokenizer`; ``kernel`` names an instruction set."""
+        return _core.encode(
+            self._tokenizer,
+            model.table.native,
+            texts,
+            out,
+            dynamic_tanh=model.head.native,
+            normalize=normalize,
+            max_length=truncation.max_length,
+            keep_end=truncation.keep_end,
+            first_number=first_row,
+            threads=threads,
+            kernel=kernel,
+        )
+
 
 def _require(holds: bool, reason: str) -> None:
     if not holds:
@@ -283,6 +350,9 @@ class PackageTokenizer:
         threads: int = 1,  # noqa: ARG002  # the package has its own
     ) -> TokenIds:
         """See `Tokenizer`."""
+        for row, text in enumerate(texts, first_row):
+            if not isinstance(text, str):
+                raise TypeError(f"text {row} is {type(text).__name__}, expected str")
         tokenizer = self._tokenizer if truncation == self.truncation else self._untruncated
         try:
             encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
@@ -305,6 +375,44 @@ class PackageTokenizer:
         np.cumsum([len(ids) for ids in all_ids], out=offsets[1:])
         flat = np.fromiter(chain.from_iterable(all_ids), np.uint32, int(offsets[-1]))
         return TokenIds(flat, offsets, cut)
+
+    def encode_vectors(
+        self,
+        texts: tuple[str, ...],
+        truncation: Truncation,
+        model: Model,
+        out: NDArray[np.float32],
+        *,
+        normalize: bool,
+        first_row: int = 0,
+        threads: int = 1,
+    ) -> int:
+        """See `Tokenizer`."""
+        cut_texts = 0
+        for begin, end in _package_blocks(texts):
+            tokens = self.encode_batch(texts[begin:end], truncation, first_row=first_row + begin)
+            cut_texts += tokens.cut_texts
+            _core.pool(
+                model.table.native,
+                tokens.ids,
+                tokens.offsets,
+                out[begin:end],
+                dynamic_tanh=model.head.native,
+                mean=True,
+                normalize=normalize,
+                threads=threads,
+            )
+        return cut_texts
+
+
+def _package_blocks(texts: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    begin = characters = 0
+    for end, text in enumerate(texts, 1):
+        characters += len(text) if isinstance(text, str) else 0
+        full = end - begin == PACKAGE_BLOCK_TEXTS or characters >= PACKAGE_BLOCK_CHARACTERS
+        if full or end == len(texts):
+            yield begin, end
+            begin, characters = end, 0
 
 
 def load_package_tokenizer(tokenizer_json: bytes, path: str) -> tokenizers.Tokenizer:

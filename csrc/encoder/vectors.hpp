@@ -1,0 +1,31 @@
+#pragma once
+
+#include <stddef.h>
+
+#include <span>
+
+#include "encoder/call.hpp"
+#include "encoder/texts.hpp"
+#include "kernel/kernel.hpp"
+#include "tokenizer/tokenizer.hpp"
+
+namespace nibblevec {
+
+// What makes vectors out of texts. Borrowed. The tokenizer's ids are rows of the table.
+struct VectorModel {
+    const Tokenizer& tokenizer;
+    const Kernel& kernel;
+    const TableView& table;
+    HeadView head;
+    Truncation truncation;
+    size_t dims;
+};
+
+// Writes one row of `dims` floats a text, end to end: a block of texts goes the whole way, from
+// characters to rows, on one thread, then comes the next. Returns how many texts were cut by
+// truncation; early, with the rest of the rows unwritten, when the interruption is requested.
+// `first_number` is added to the number of a text in an error.
+size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
+                      size_t first_number, size_t threads, Interruption& interruption, float* rows);
+
+}  // namespace nibblevec

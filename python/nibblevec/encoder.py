@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import operator
 import os
+import sys
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import torch
 
     FloatArray = NDArray[np.float32]
-
-logger = logging.getLogger(__name__)
 
 BUNDLED_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models", "default")
 
@@ -154,7 +152,7 @@ class Encoder:
         if step < 1:
             raise ValueError(f"batch_size must be at least 1, not {step}")
         if show_progress_bar is None:
-            show_progress_bar = logger.getEffectiveLevel() <= logging.INFO
+            show_progress_bar = _logs_info()
 
         single = isinstance(inputs, str)
         texts = _taken(inputs)
@@ -272,9 +270,10 @@ class Encoder:
 
     def _report_truncation(self, cut_texts: int, texts: int) -> None:
         self._truncated_texts = cut_texts
-        if cut_texts:
-            length = self.max_seq_length
-            logger.info("%d of %d texts were cut to %s tokens", cut_texts, texts, length)
+        if cut_texts and _logs_info():
+            sys.modules["logging"].getLogger(__name__).info(
+                "%d of %d texts were cut to %s tokens", cut_texts, texts, self.max_seq_length
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         # Where the model is, not what it holds; the digest tells whether it is still the same.
@@ -300,6 +299,14 @@ class Encoder:
     def __repr__(self) -> str:
         name = "" if self._source is None else f"{self._source.name!r}, "
         return f"Encoder({name}truncate_dim={self._dims})"
+
+
+def _logs_info() -> bool:
+    """Whether this package logs at INFO or below; not while nobody has imported `logging`."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return False
+    return bool(logging.getLogger(__name__).getEffectiveLevel() <= logging.INFO)
 
 
 def _taken(inputs: str | Iterable[str]) -> tuple[str, ...]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,21 +10,25 @@ from nibblevec.model_files import read_file
 from nibblevec.table import Table
 
 
-@dataclass(frozen=True)
 class Head:
-    """Separable Dynamic Tanh: ``beta * tanh(alpha * x + bias)``, each float32 [dim]."""
+    """Separable Dynamic Tanh: ``beta * tanh(alpha * x + bias)``.
 
-    alpha: NDArray[np.float32]
-    beta: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    Attributes:
+        alpha: float32 [dim].
+        beta: float32 [dim].
+        bias: float32 [dim].
+        native: the same for the kernel.
+    """
 
-    @functools.cached_property
-    def native(self) -> _core.DynamicTanh:
-        """The same for the kernel."""
-        return _core.DynamicTanh(self.alpha, self.beta, self.bias)
+    def __init__(
+        self, alpha: NDArray[np.float32], beta: NDArray[np.float32], bias: NDArray[np.float32]
+    ) -> None:
+        self.alpha = alpha
+        self.beta = beta
+        self.bias = bias
+        self.native = _core.DynamicTanh(alpha, beta, bias)
 
 
-@dataclass(frozen=True)
 class Model:
     """A static embedding model.
 
@@ -36,23 +36,26 @@ class Model:
         layout: the layout it was read from, in words.
         table: token embeddings.
         head: what is done to the mean of the rows.
-        tokenizer_path: its ``tokenizer.json``, read when it is first asked for.
+        tokenizer_path: its ``tokenizer.json``.
     """
 
-    layout: str
-    table: Table
-    head: Head
-    tokenizer_path: str
-    _cache: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    def __init__(self, layout: str, table: Table, head: Head, tokenizer_path: str) -> None:
+        self.layout = layout
+        self.table = table
+        self.head = head
+        self.tokenizer_path = tokenizer_path
+        self._tokenizer_json: bytes | None = None
 
     def tokenizer_json(self) -> bytes:
         """The bytes of ``tokenizer.json``, the same ones for the life of the model."""
-        if "tokenizer" not in self._cache:
-            self._cache["tokenizer"] = read_file(self.tokenizer_path)
-        return self._cache["tokenizer"]
+        if self._tokenizer_json is None:
+            self._tokenizer_json = read_file(self.tokenizer_path)
+        return self._tokenizer_json
 
     def digest(self) -> str:
         """SHA-256 over all that vectors depend on."""
+        import hashlib
+
         sha256 = hashlib.sha256()
         parts = (
             self.table.format.encode(),

@@ -6,7 +6,6 @@ import functools
 import operator
 import os
 import sys
-from pathlib import Path
 from typing import SupportsIndex
 
 
@@ -52,30 +51,37 @@ def _quota_cpus() -> int:
     return 1 << 20 if smallest == float("inf") else int(smallest)
 
 
-def _quota_v2(folder: Path) -> float:
-    quota, period = (folder / "cpu.max").read_text().split()
+def _quota_v2(folder: str) -> float:
+    quota, period = _read(f"{folder}/cpu.max").split()
     return int(quota) / int(period)  # "max" is not a number
 
 
-def _quota_v1(folder: Path) -> float:
-    quota = int((folder / "cpu.cfs_quota_us").read_text())
+def _quota_v1(folder: str) -> float:
+    quota = int(_read(f"{folder}/cpu.cfs_quota_us"))
     if quota <= 0:
         raise ValueError("no quota")
-    return quota / int((folder / "cpu.cfs_period_us").read_text())
+    return quota / int(_read(f"{folder}/cpu.cfs_period_us"))
 
 
-def _cgroup_folders() -> list[Path]:
+def _cgroup_folders() -> list[str]:
     """The folders of this process's control groups and of all their parents."""
-    roots = {"": Path("/sys/fs/cgroup"), "cpu": Path("/sys/fs/cgroup/cpu")}
+    roots = {"": "/sys/fs/cgroup", "cpu": "/sys/fs/cgroup/cpu"}
     folders = list(roots.values())
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = _read("/proc/self/cgroup").splitlines()
     except OSError:
         return folders
     for line in lines:
         _, controllers, group = line.split(":", 2)
         for controller in controllers.split(","):
             if controller in roots:
-                path = roots[controller] / group.lstrip("/")
-                folders += [path, *path.parents[: len(Path(group).parts) - 1]]
+                folder = roots[controller]
+                for part in filter(None, group.split("/")):
+                    folder += f"/{part}"
+                    folders.append(folder)
     return folders
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()

@@ -84,8 +84,25 @@ def test_odd_dim(folder: Path, dim: int) -> None:
 
 def test_fewer_rows_than_tokens(folder: Path) -> None:
     (folder / TABLE).write_bytes(table_bytes(ROWS - 1, DIM))
-    message = rf"id {ROWS - 1} of '{VOCABULARY[-1]}', expected one of 0\.\.{ROWS - 2}"
-    assert_refused(folder, TOKENIZER, "model.vocab", message)
+    message = rf"{ROWS - 1} rows, expected {ROWS}, one for each token of tokenizer\.json$"
+    assert_refused(folder, TABLE, "table", message)
+
+
+@pytest.mark.parametrize("rows", [-ROWS + 1, -7, -2, -1, 1, 2, 7, 1000])
+@pytest.mark.parametrize("tokenizer", ["native", "package"])
+def test_table_padded_or_cut_by_whole_rows(folder: Path, rows: int, tokenizer: str) -> None:
+    if tokenizer == "package":
+        content = changed(lambda content: content.update(pre_tokenizer={"type": "Whitespace"}))
+        (folder / TOKENIZER).write_bytes(content)
+        Encoder(folder)
+    content = (folder / TABLE).read_bytes()
+    size = len(content) + rows * ROW_BYTES
+    (folder / TABLE).write_bytes(content.ljust(size, b"\0")[:size])
+    message = f"{ROWS + rows} rows, expected {ROWS}, one for each token of tokenizer.json"
+    with pytest.raises(ModelFormatError) as caught:
+        Encoder(folder)
+    assert caught.value.path == str(folder / TABLE)
+    assert (caught.value.field, caught.value.problem) == ("table", message)
 
 
 # The head: what its tensors hold
@@ -478,7 +495,9 @@ TOKENIZERS: dict[str, tuple[bytes, str, str]] = {
         vocabulary_with(**{"x" * 1_000_000: -1}), "model.vocab", "id -1 of 'x+" + OUTSIDE,
     ),
     "added token beyond": (
-        added_with(added_token("<new>", ROWS)), "added_tokens", f"id {ROWS} of '<new>'" + OUTSIDE,
+        added_with(added_token("<new>", ROWS + 1)),
+        "added_tokens",
+        f"id {ROWS + 1} of '<new>'" + OUTSIDE,
     ),
     "added token negative": (
         added_with(added_token("<new>", -1)), "added_tokens", "id -1 of '<new>'" + OUTSIDE,
@@ -535,18 +554,10 @@ TOKENIZERS: dict[str, tuple[bytes, str, str]] = {
         "tokenizers cannot load it",
     ),
     "no unknown token": (
-        changed(lambda content: content["model"].update(unk_token="[NONE]", vocab={"cup": 9})),
+        changed(lambda content: content["model"].update(unk_token="[NONE]"))
+        .replace(b'"tea"', b'"teal"'),
         "tokenizer",
         "tokenizers cannot encode with it",
-    ),
-    "Unigram beyond": (
-        changed(
-            lambda content: content.update(
-                model={"type": "Unigram", "unk_id": 0, "vocab": [["a", 0.0]] * (ROWS + 1)}
-            )
-        ),
-        "model.vocab",
-        f"id {ROWS} of .*" + OUTSIDE,
     ),
     "Unigram of numbers": (
         b'{"version": "1.0", "model": {"type": "Unigram", "unk_id": 0, "vocab": [1, 2]}}',
@@ -587,10 +598,17 @@ def test_unigram(folder: Path) -> None:
     content["model"] = {"type": "Unigram", "unk_id": 0, "vocab": vocabulary}
     content["added_tokens"] = [added_token("<unk>", 0)]
     (folder / TOKENIZER).write_text(json.dumps(content))
+    assert_refused(folder, TABLE, "table", f"{ROWS} rows, expected 3, one for each token")
+    (folder / TABLE).write_bytes(table_bytes(3, DIM))
     assert Encoder(folder).encode(["tea", "cup", "zebra"]).shape == (3, DIM)
     content["added_tokens"] = [added_token("<unk>", 1)]
     (folder / TOKENIZER).write_text(json.dumps(content))
-    assert_refused(folder, TOKENIZER, "added_tokens", "id 1 is given to")
+    message = "id 1 is given to 'tea' and '<unk>'"
+    assert_refused(folder, TOKENIZER, "added_tokens", message)
+    # An entry is its text, however that is written in Python.
+    vocabulary[1][0], content["added_tokens"] = "it's", [added_token("it's", 1)]
+    (folder / TOKENIZER).write_text(json.dumps(content))
+    assert Encoder(folder).encode("it's").shape == (DIM,)
 
 
 # Files that are missing, or are not files

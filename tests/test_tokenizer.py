@@ -442,10 +442,6 @@ NOT_NATIVE: dict[str, tuple[Change, str]] = {
         lambda c: c.update(truncation={"max_length": 9, "strategy": "OnlySecond", "stride": 0}),
         "second text",
     ),
-    "id of an added token": (
-        lambda c: c["added_tokens"].append(added_token(len(VOCABULARY) + 1, "<n>")),
-        f"would get the id {len(VOCABULARY)}",
-    ),
     "decoder": (lambda c: c.update(decoder=3), "decoder is no object"),
     "unheard of": (lambda c: c.update(unheard_of=1), "fields of other kinds"),
 }  # fmt: skip
@@ -490,6 +486,19 @@ def test_what_is_left_to_the_package(case: str) -> None:
     assert shorter.cut_texts == sum(len(ids) > 1 for ids in expected)
     ends = loaded.encode_batch(texts, Truncation(1, keep_end=True))
     assert ends.ids.tolist() == [ids[-1] for ids in expected if ids]
+
+
+@pytest.mark.malformed
+@pytest.mark.parametrize("number", [len(VOCABULARY) + 1, 1000])
+def test_id_that_the_package_does_not_use(number: int) -> None:
+    content = content_with(added=[added_token(number, "<n>")])
+    used = tokenizers.Tokenizer.from_buffer(json.dumps(content).encode())
+    assert used.encode("<n>", add_special_tokens=False).ids == [len(VOCABULARY)]
+    with pytest.raises(ModelFormatError) as caught:
+        load_tokenizer(json.dumps(content).encode(), "file", ROWS)
+    assert (caught.value.path, caught.value.field) == ("file", "added_tokens")
+    message = f"id {number} of '<n>', for which tokenizers uses {len(VOCABULARY)}"
+    assert caught.value.problem == message
 
 
 def without(*path: str) -> Change:

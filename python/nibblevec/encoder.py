@@ -101,7 +101,10 @@ class Encoder:
         self._dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
         self._threads = None if threads is None else thread_count(threads)
         self._tokenizer = load_tokenizer(
-            self._model.tokenizer_json(), self._model.tokenizer_path, self._model.table.rows
+            self._model.tokenizer_json(),
+            self._model.tokenizer_path,
+            self._model.table.rows,
+            headerless_table=self._model.headerless_table,
         )
         self._truncation = self._tokenizer.truncation
         if max_seq_length is not None:

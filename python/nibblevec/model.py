@@ -37,13 +37,23 @@ class Model:
         table: token embeddings.
         head: what is done to the mean of the rows.
         tokenizer_path: its ``tokenizer.json``.
+        headerless_table: file of the table if it has a row for each token and does not say how
+            many; else None.
     """
 
-    def __init__(self, layout: str, table: Table, head: Head, tokenizer_path: str) -> None:
+    def __init__(
+        self,
+        layout: str,
+        table: Table,
+        head: Head,
+        tokenizer_path: str,
+        headerless_table: str | None = None,
+    ) -> None:
         self.layout = layout
         self.table = table
         self.head = head
         self.tokenizer_path = tokenizer_path
+        self.headerless_table = headerless_table
         self._tokenizer_json: bytes | None = None
 
     def tokenizer_json(self) -> bytes:

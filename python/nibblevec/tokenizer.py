@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
@@ -123,19 +124,24 @@ class Tokenizer(Protocol):
         """
 
 
-def load_tokenizer(tokenizer_json: bytes, path: str, rows: int) -> Tokenizer:
+def load_tokenizer(
+    tokenizer_json: bytes, path: str, rows: int, *, headerless_table: str | None = None
+) -> Tokenizer:
     """The tokenizer of ``tokenizer_json``, the content of ``path``, for a table of ``rows`` rows.
 
     Raises:
-        ModelFormatError: not JSON, or not a tokenizer; an id repeats, is negative or is not a
-            row of the table.
+        ModelFormatError: not JSON, or not a tokenizer; an id repeats, is negative, is not a row
+            of the table or is not what the `tokenizers` package uses; a table without a header
+            has more or fewer rows than there are tokens.
     """
     content = parse_json_object(tokenizer_json, path, "tokenizer")
-    _check_ids(content, path, rows)
+    _check_ids(content, path, rows, headerless_table)
     try:
         return NativeTokenizer(content)
     except _NotNativeError as reason:
-        return PackageTokenizer(tokenizer_json, path, str(reason))
+        tokenizer = PackageTokenizer(tokenizer_json, path, str(reason))
+    _check_ids_in_use(content, tokenizer.vocabulary(), path, rows)
+    return tokenizer
 
 
 class _NotNativeError(Exception):
@@ -341,6 +347,11 @@ class PackageTokenizer:
         self._untruncated.no_padding()
         self._untruncated.no_truncation()
 
+    def vocabulary(self) -> dict[str, int]:
+        """The id that the package gives to each token, added ones too."""
+        vocabulary: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
+        return vocabulary
+
     def encode_batch(
         self,
         texts: tuple[str, ...],
@@ -450,16 +461,57 @@ def _cut(ids: list[int], truncation: Truncation) -> list[int]:
     return ids[len(ids) - length :] if truncation.keep_end else ids[:length]
 
 
-def _check_ids(content: dict[str, Any], path: str, rows: int) -> None:
-    if _vocabulary_is_good(content, rows):
-        return
+def _check_ids(content: dict[str, Any], path: str, rows: int, headerless_table: str | None) -> None:
+    tokens = _tokens_of_good_vocabulary(content)
+    if tokens is None:
+        tokens = _tokens_by_id(content, path, rows)
+    count = max(tokens, default=-1) + 1
+    # An id far from the others is the tokenizer's fault, not that of a table that lacks rows.
+    if headerless_table is not None and (count < rows or rows < count == len(tokens)):
+        problem = f"{rows} rows, expected {count}, one for each token of {os.path.basename(path)}"
+        raise ModelFormatError(headerless_table, "table", problem)
+    if count > rows:
+        for field, token, number in _vocabulary(content, path):
+            if number >= rows:
+                raise _outside(path, field, token, number, rows)
+
+
+def _outside(path: str, field: str, token: str, number: Any, rows: int) -> ModelFormatError:
+    return ModelFormatError(
+        path, field, f"id {number!r:.40} of {token!r:.80}, expected one of 0..{rows - 1}"
+    )
+
+
+def _tokens_of_good_vocabulary(content: dict[str, Any]) -> dict[int, str] | None:
+    """The token of each id, if all is well as can be seen without a loop over the vocabulary."""
+    model = content.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    added = content.get("added_tokens") or []
+    if not (isinstance(vocabulary, dict) and vocabulary and isinstance(added, list)):
+        return None
+    numbers = vocabulary.values()
+    if set(map(type, numbers)) != {int} or min(numbers) < 0:
+        return None
+    tokens = dict(zip(numbers, vocabulary, strict=True))
+    if len(tokens) != len(vocabulary):
+        return None
+    restated = all(
+        isinstance(entry, dict)
+        and type(entry.get("id")) is int
+        and isinstance(entry.get("content"), str)
+        and tokens.get(entry["id"]) == entry["content"]
+        for entry in added
+    )
+    return tokens if restated else None
+
+
+def _tokens_by_id(content: dict[str, Any], path: str, rows: int) -> dict[int, str]:
+    """The token of each id, after a look at every one."""
     tokens: dict[int, str] = {}
     ids: dict[str, int] = {}
     for field, token, number in _vocabulary(content, path):
-        if type(number) is not int or not 0 <= number < rows:
-            raise ModelFormatError(
-                path, field, f"id {number!r:.40} of {token!r:.80}, expected one of 0..{rows - 1}"
-            )
+        if type(number) is not int or number < 0:
+            raise _outside(path, field, token, number, rows)
         if tokens.setdefault(number, token) != token:  # an added token may restate an entry
             raise ModelFormatError(
                 path, field, f"id {number} is given to {tokens[number]!r:.80} and {token!r:.80}"
@@ -468,29 +520,23 @@ def _check_ids(content: dict[str, Any], path: str, rows: int) -> None:
             raise ModelFormatError(
                 path, field, f"{token!r:.80} is given the ids {ids[token]} and {number}"
             )
-        ids.setdefault(token, number)
+        ids[token] = number
+    return tokens
 
 
-def _vocabulary_is_good(content: dict[str, Any], rows: int) -> bool:
-    """Whether all is well, found out without a loop over the vocabulary where it is an object."""
-    model = content.get("model")
-    vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    added = content.get("added_tokens") or []
-    if not (isinstance(vocabulary, dict) and vocabulary and isinstance(added, list)):
-        return False
-    numbers = vocabulary.values()
-    if set(map(type, numbers)) != {int} or not 0 <= min(numbers) <= max(numbers) < rows:
-        return False
-    tokens = dict(zip(numbers, vocabulary, strict=True))
-    if len(tokens) != len(vocabulary):
-        return False
-    return all(
-        isinstance(entry, dict)
-        and type(entry.get("id")) is int
-        and isinstance(entry.get("content"), str)
-        and tokens.get(entry["id"]) == entry["content"]
-        for entry in added
-    )
+def _check_ids_in_use(
+    content: dict[str, Any], vocabulary: dict[str, int], path: str, rows: int
+) -> None:
+    """Refuse a file whose ids, which were checked, are not those of the package.
+
+    The package numbers added tokens itself where the vocabulary lacks them.
+    """
+    listed = {token: (field, number) for field, token, number in _vocabulary(content, path)}
+    for token, number in vocabulary.items():
+        field, expected = listed.get(token, ("added_tokens", None))
+        if number != expected or number >= rows:
+            problem = f"id {expected} of {token!r:.80}, for which tokenizers uses {number}"
+            raise ModelFormatError(path, field, problem)
 
 
 def _vocabulary(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, Any]]:
@@ -500,9 +546,10 @@ def _vocabulary(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, 
     if isinstance(vocabulary, dict):
         for token, number in vocabulary.items():
             yield "model.vocab", token, number
-    elif isinstance(vocabulary, list):  # Unigram: the position is the id
+    elif isinstance(vocabulary, list):  # Unigram: token and score; the position is the id
         for number, entry in enumerate(vocabulary):
-            yield "model.vocab", str(entry[:1] if isinstance(entry, list) else entry), number
+            token = entry[0] if isinstance(entry, list) and entry else entry
+            yield "model.vocab", token if isinstance(token, str) else repr(token), number
     else:
         raise ModelFormatError(path, "model.vocab", "missing, or neither an object nor an array")
     added = content.get("added_tokens") or []
@@ -511,8 +558,4 @@ def _vocabulary(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, 
     for entry in added:
         if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
             raise ModelFormatError(path, "added_tokens", f"{entry!r:.80} has no content")
-        if isinstance(vocabulary, dict):
-            yield "added_tokens", entry["content"], entry.get("id")
-        else:
-            # a Unigram entry is compared by what it holds, see above
-            yield "added_tokens", str([entry["content"]]), entry.get("id")
+        yield "added_tokens", entry["content"], entry.get("id")

@@ -33,7 +33,8 @@ def load_quantized(folder: str, *, mmap: bool = True) -> Model:
     Args:
         folder: holds ``embedding.q4_k_m.bin`` (uint8 [rows, dim / 2], then float32 [rows] scales),
             ``model_rest.safetensors`` (``dyt.alpha``, ``dyt.beta``, ``dyt.bias``, float32 [dim])
-            and ``tokenizer.json``.
+            and ``tokenizer.json``. The table says nothing of its rows: they are compared with the
+            tokens when the tokenizer is loaded.
         mmap: map the table into memory instead of reading it.
 
     Raises:
@@ -49,7 +50,7 @@ def load_quantized(folder: str, *, mmap: bool = True) -> Model:
         table = Table.from_buffer(map_file(table_path, mmap=mmap), dim=len(head.alpha))
     except ValueError as error:
         raise ModelFormatError(table_path, "table", str(error)) from None
-    return Model("SSE, 4-bit", table, head, tokenizer_path)
+    return Model("SSE, 4-bit", table, head, tokenizer_path, headerless_table=table_path)
 
 
 def load_float(folder: str, *, mmap: bool = True) -> Model:

@@ -218,7 +218,7 @@ def test_equals_the_published_formula(
 
 @pytest.mark.parametrize("dim", [2, 14, 62, 64, 514])
 def test_equals_the_published_formula_in_other_widths(tmp_path: Path, dim: int) -> None:
-    folder = write_model(tmp_path / "model", dim=dim, rows=len(VOCABULARY) + 3, seed=dim)
+    folder = write_model(tmp_path / "model", dim=dim, seed=dim)
     expected = published_vectors(folder, ODD_TEXTS)
     np.testing.assert_allclose(Encoder(folder).encode(ODD_TEXTS), expected, rtol=0, atol=1e-6)
 
@@ -552,10 +552,10 @@ def test_similarity_of_nothing(encoder: Encoder) -> None:
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        (np.ones((2, 3)), np.ones((2, 4)), "vectors of 3 and of 4 dims"),
-        (np.ones(3), np.ones(1), "vectors of 3 and of 1 dims"),
-        (np.ones((1, 1, 3)), np.ones(3), "a must have one or two dimensions, not 3"),
-        (np.ones(3), np.float32(1), "b must have one or two dimensions, not 0"),
+        (np.ones((2, 3)), np.ones((2, 4)), "embeddings1 has 3 dims, embeddings2 has 4"),
+        (np.ones(3), np.ones(1), "embeddings1 has 3 dims, embeddings2 has 1"),
+        (np.ones((1, 1, 3)), np.ones(3), "embeddings1 must have one or two dimensions, not 3"),
+        (np.ones(3), np.float32(1), "embeddings2 must have one or two dimensions, not 0"),
     ],
 )
 def test_similarity_of_what_does_not_fit(encoder: Encoder, a: Any, b: Any, message: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bits import bits
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
-from tiny_models import TABLE, bits, write_model
+from tiny_models import TABLE, lay_into_cache, write_model
 
-from nibblevec import Encoder, cli, kernels
+from nibblevec import Encoder, batch, cli, kernels
 from nibblevec.cli import BLOCK_TEXTS, main
+from nibblevec.threads import available_cpus
 
 DIM = 30
 TEXTS = [
@@ -351,7 +355,9 @@ def test_output_that_cannot_be(encode: Encode, out: str, message: str) -> None:
         (["in.txt", "-o", "out.npy", "--truncate-dim", "0"], "--truncate-dim"),
         (["in.txt", "-o", "out.npy", "--truncate-dim", "1.5"], "--truncate-dim"),
         (["in.txt", "-o", "out.npy", "--threads", "0"], "--threads"),
-        (["in.txt", "-o", "out.npy", "--model", "nothing"], "'nothing' does not exist"),
+        (["in.txt", "-o", "out.npy", "--truncate-dim", "31"], "31 is not in the range 1<=x<=30"),
+        (["in.txt", "-o", "out.npy", "--column", "text"], "no INPUT ends in .jsonl or .ndjson"),
+        (["in.txt", "-", "-o", "out.npy", "--column", "body"], "no INPUT ends in .jsonl"),
         (["in.txt", "-o", "out.npy", "--precision", "int3"], "--precision"),
     ],
 )
@@ -361,10 +367,117 @@ def test_bad_usage(encode: Encode, arguments: list[str], message: str) -> None:
     assert os.listdir() == ["in.txt"]
 
 
-def test_truncation_outside_of_the_model(encode: Encode) -> None:
-    result = encode(write("in.txt", TEXTS), "-o", "out.npy", "--truncate-dim", "31")
-    assert_fails(result, 1, "Error: truncate_dim 31 is not in 1..30")
+@posix_only
+@pytest.mark.parametrize("kind", ["FIFO", "device"])
+def test_output_onto_what_is_no_file(encode: Encode, kind: str) -> None:
+    source = write("in.txt", TEXTS)
+    if kind == "FIFO":
+        os.mkfifo("out.npy")
+    else:
+        Path("out.npy").symlink_to(os.devnull)
+    assert_fails(encode(source, "-o", "out.npy"), 2, "out.npy is not a regular file")
+    assert sorted(os.listdir()) == ["in.txt", "out.npy"]
+
+
+@posix_only
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_output_through_a_link(encode: Encode, old: bytes | None) -> None:
+    Path("deep").mkdir()
+    if old is not None:
+        Path("deep/target").write_bytes(old)
+    Path("out.npy").symlink_to("deep/target")
+    source = write("in.txt", TEXTS)
+    assert_ok(encode(source, "-o", "out.npy"))
+    assert os.readlink("out.npy") == "deep/target"
+    assert os.listdir("deep") == ["target"]
+    assert np.load("deep/target").shape == (len(TEXTS), DIM)
+    Path("deep/target").unlink()
+    Path("deep").rmdir()
+    assert_fails(encode(source, "-o", "out.npy"), 2, "the folder of out.npy does not exist")
+
+
+@pytest.mark.parametrize("variable", ["NIBBLEVEC_ISA", "NIBBLEVEC_NUM_THREADS"])
+def test_bad_environment(model: Path, variable: str) -> None:
+    source = write("in.txt", TEXTS)
+    done = run(
+        "encode", source, "-o", "out.npy", "--model", str(model),
+        env={**os.environ, variable: "many"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith(f"Error: {variable}")  # and no bar before it
     assert os.listdir() == ["in.txt"]
+
+
+@posix_only
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
+def test_folder_that_cannot_be_written(encode: Encode) -> None:
+    source = write("in.txt", TEXTS)
+    Path("deep").mkdir(mode=0o500)
+    result = encode(source, "-o", "deep/out.npy")
+    assert_fails(result, 1, "Error: [Errno 13] Permission denied: 'deep/out.npy'")
+
+
+def test_unwritable_output_is_told_before_the_bar(
+    encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, *_arguments: Any, **_options: Any) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    source = write("in.txt", TEXTS)
+    monkeypatch.setattr(batch, "open", refuse, raising=False)
+    result = encode(source, "-o", "out.npy")
+    assert_fails(result, 1)
+    assert result.stderr == "Error: [Errno 13] Permission denied: 'out.npy'\n"
+
+
+def test_input_that_cannot_be_read_is_named(
+    encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _buffer: Any) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    source = write("in.txt", TEXTS)
+
+    def open_broken(path: str, *arguments: Any, **options: Any) -> Any:
+        return Broken() if path == source else open(path, *arguments, **options)
+
+    monkeypatch.setattr(batch, "open", open_broken, raising=False)
+    assert_fails(encode(source, "-o", "out.npy"), 1, f"{os.strerror(errno.EIO)}: 'in.txt'")
+    assert os.listdir() == ["in.txt"]
+
+
+@pytest.mark.parametrize(("threads", "expected"), [("1", 1), ("1000000000000", None)])
+def test_threads_of_the_package_are_bounded(
+    encode: Encode, threads: str, expected: int | None
+) -> None:
+    result = encode(write("in.txt", TEXTS), "-o", "out.npy", "--threads", threads)
+    assert_ok(result)
+    assert int(os.environ["RAYON_NUM_THREADS"]) == (expected or available_cpus())
+
+
+@pytest.mark.parametrize("arguments", [["encode", "in.txt", "-o", "out.npy", "--model"], ["info"]])
+def test_model_of_the_hub(
+    model: Path, arguments: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    write("in.txt", TEXTS)
+    home = tmp_path_factory.mktemp("hub")
+    lay_into_cache(home / "hub", "owner/model", model)
+    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    environment.pop("HF_HUB_CACHE", None)
+    done = run(*arguments, "owner/model", env=environment)
+    assert done.returncode == 0, done.stderr
+    if arguments == ["info"]:
+        assert re.search(rb"model: +owner/model\n", done.stdout)
+    else:
+        expected = Encoder(model).encode(TEXTS, normalize_embeddings=True)
+        assert np.array_equal(bits(np.load("out.npy")), bits(expected))
+    done = run(*arguments, "owner/other", env=environment)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode().startswith("Error: owner/other: no such folder, and the hub")
 
 
 def test_bad_model(encode: Encode) -> None:
@@ -376,7 +489,9 @@ def test_bad_model(encode: Encode) -> None:
     result = encode(source, "-o", "out.npy", "--model", "damaged")
     assert_fails(result, 1, TABLE, "3 bytes, expected a whole number of rows")
     result = encode(source, "-o", "out.npy", "--model", source)
-    assert_fails(result, 1, "Not a directory", source)
+    assert_fails(result, 1, f"{source}: not a folder")
+    result = encode(source, "-o", "out.npy", "--model", "./nothing")
+    assert_fails(result, 1, "No such folder", "nothing")
     assert sorted(os.listdir()) == ["damaged", "empty", "in.txt"]
 
 
@@ -420,11 +535,20 @@ def test_texts_about_itself(arguments: tuple[str, ...]) -> None:
     expected = {
         "--version": [f"nibblevec, version {version('nibblevec')}"],
         "--help": ["encode", "info"],
-        "encode": ["INPUT...", "--truncate-dim", "--no-normalize", "--column", "--threads"],
+        "encode": [
+            "INPUT...",
+            ".ndjson",
+            "LF or CRLF",
+            "any length",
+            "--truncate-dim",
+            "--no-normalize",
+            "--column",
+            "--threads",
+        ],
         "info": ["bundled", "SSE, 4-bit", "sse_q4", "30522", "512", "7935720", kernels()[0]],
     }
     for piece in expected[arguments[0]]:
-        assert piece in result.output
+        assert piece in " ".join(result.output.split())
 
 
 def test_info_of_a_folder(model: Path) -> None:
@@ -438,7 +562,9 @@ def test_info_of_a_folder(model: Path) -> None:
 
 
 def test_info_of_what_is_no_model(working_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert_fails(CliRunner().invoke(main, ["info", "nothing"]), 2, "does not exist")
+    assert_fails(CliRunner().invoke(main, ["info", "./nothing"]), 1, "No such folder", "nothing")
+    source = write("in.txt", TEXTS)
+    assert_fails(CliRunner().invoke(main, ["info", source]), 1, f"{source}: not a folder")
     assert_fails(CliRunner().invoke(main, ["info", str(working_directory)]), 1, "looked for")
     monkeypatch.setenv("NIBBLEVEC_NUM_THREADS", "many")
     assert_fails(CliRunner().invoke(main, ["info"]), 1, "NIBBLEVEC_NUM_THREADS")
@@ -453,8 +579,10 @@ def test_run_as_a_module(tmp_path: Path) -> None:
     assert b"Usage: python -m nibblevec encode" in done.stderr
 
 
-def interrupted(arguments: Sequence[str], ready: Callable[[], bool]) -> tuple[int, str, float]:
-    """Exit code, stderr, and seconds from the SIGINT that is sent when ready to the end."""
+def interrupted(
+    arguments: Sequence[str], ready: Callable[[], bool], number: int = signal.SIGINT
+) -> tuple[int, str, float]:
+    """Exit code, stderr, and seconds from the signal that is sent when ready to the end."""
     process = subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE
     )
@@ -464,7 +592,7 @@ def interrupted(arguments: Sequence[str], ready: Callable[[], bool]) -> tuple[in
         assert process.poll() is None
         time.sleep(0.01)
     begin = time.perf_counter()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     # It may wait on stdin, which stays open until it has ended.
     code = process.wait(timeout=30)
     seconds = time.perf_counter() - begin
@@ -506,6 +634,22 @@ def test_ctrl_c_while_it_waits_for_stdin(model: Path) -> None:
 
 
 @posix_only
+@pytest.mark.parametrize("source", ["in.txt", "-"])
+def test_sigterm(model: Path, source: str) -> None:
+    write("in.txt", ["the stock market fell, a cup of tea!"] * 500_000)
+    Path("out.npy").write_bytes(b"old")
+    code, err, seconds = interrupted(
+        ["encode", source, "-o", "out.npy", "--model", str(model), "--quiet"],
+        part_is_there,
+        signal.SIGTERM,
+    )
+    assert (code, err) == (128 + signal.SIGTERM, "")
+    assert seconds < 1
+    assert sorted(os.listdir()) == ["in.txt", "out.npy"]
+    assert Path("out.npy").read_bytes() == b"old"
+
+
+@posix_only
 @pytest.mark.parametrize("out", ["out.npy", "out.jsonl"])
 def test_full_disk(model: Path, out: str) -> None:
     import resource
@@ -517,9 +661,7 @@ def test_full_disk(model: Path, out: str) -> None:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.decode().startswith("Error: ")
-    assert b"File too large" in done.stderr
-    assert b"Traceback" not in done.stderr
+    assert done.stderr.decode() == f"Error: [Errno 27] File too large: '{out}'\n"
     assert sorted(os.listdir()) == ["in.txt", out]
     assert Path(out).read_bytes() == b"old"
 

@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bits import bits
 from numpy.typing import NDArray
 from tiny_models import (
     HEAD,
     TABLE,
     TOKENIZER,
     VOCABULARY,
-    bits,
     published_vectors,
     tokenizer_content,
     write_model,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import MODEL_FILES, write_model
+from tiny_models import COMMIT, lay_into_cache, write_model
 
 from nibblevec import Encoder
 from nibblevec.hub import FILES, find_model
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER_COMMIT = "f" * 40
 
 
@@ -28,17 +26,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-
-
-def cached(cache: Path, name: str, model: Path, commit: str = COMMIT) -> None:
-    """Lay a model down in a cache as the hub's library does."""
-    repository = cache / f"models--{name.replace('/', '--')}"
-    snapshot = repository / "snapshots" / commit
-    snapshot.mkdir(parents=True)
-    (repository / "refs").mkdir(exist_ok=True)
-    (repository / "refs" / "main").write_text(commit)
-    for file in MODEL_FILES:
-        shutil.copy(model / file, snapshot / file)
 
 
 @pytest.mark.usefixtures("no_network")
@@ -62,7 +49,7 @@ def test_local_path_does_not_import_the_hub(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_network")
 def test_cached_repository(tmp_path: Path) -> None:
     local = write_model(tmp_path / "model")
-    cached(tmp_path / "cache", "owner/model", local)
+    lay_into_cache(tmp_path / "cache", "owner/model", local)
     model = Encoder("owner/model", cache_folder=tmp_path / "cache", local_files_only=True)
     assert np.array_equal(model.encode("tea"), Encoder(local).encode("tea"))
     assert repr(model).startswith("Encoder('owner/model'")
@@ -71,8 +58,8 @@ def test_cached_repository(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_network")
 def test_revision(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    cached(cache, "owner/model", write_model(tmp_path / "old", seed=1), OTHER_COMMIT)
-    cached(cache, "owner/model", write_model(tmp_path / "new", seed=2))
+    lay_into_cache(cache, "owner/model", write_model(tmp_path / "old", seed=1), OTHER_COMMIT)
+    lay_into_cache(cache, "owner/model", write_model(tmp_path / "new", seed=2))
     for revision, local in ((None, "new"), (OTHER_COMMIT, "old"), (COMMIT, "new")):
         model = Encoder("owner/model", cache_folder=cache, revision=revision, local_files_only=True)
         assert np.array_equal(model.encode("tea"), Encoder(tmp_path / local).encode("tea"))
@@ -81,10 +68,10 @@ def test_revision(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_network")
 def test_pickle_keeps_the_commit(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    cached(cache, "owner/model", write_model(tmp_path / "old", seed=1), OTHER_COMMIT)
+    lay_into_cache(cache, "owner/model", write_model(tmp_path / "old", seed=1), OTHER_COMMIT)
     model = Encoder("owner/model", cache_folder=cache, local_files_only=True)
     content = pickle.dumps(model)
-    cached(cache, "owner/model", write_model(tmp_path / "new", seed=2))  # main moves on
+    lay_into_cache(cache, "owner/model", write_model(tmp_path / "new", seed=2))  # main moves on
     again = pickle.loads(content)
     assert len(content) < 1000
     assert np.array_equal(again.encode("tea"), model.encode("tea"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ VOCABULARY = (
     *("##able", "##s", "##ing", "##ed", "##e", "play", "walk", "b", "c", "d", "##b", "##c"),
     *(".", ",", "!", "?", "'", "-", "caf", "cafe", "\u4e2d", "\u6587", "\U0001f600", "1", "##2"),
 )
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 JsonObject = dict[str, Any]
 
@@ -121,6 +124,17 @@ def write_model(folder: Path, *, dim: int = 30, rows: int = len(VOCABULARY), see
     return folder
 
 
+def lay_into_cache(cache: Path, name: str, model: Path, commit: str = COMMIT) -> None:
+    """Lay a model down in a cache as the hub's library does."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir(exist_ok=True)
+    (repository / "refs" / "main").write_text(commit)
+    for file in MODEL_FILES:
+        shutil.copy(model / file, snapshot / file)
+
+
 def published_vectors(
     folder: Path, texts: Sequence[str], *, dims: int | None = None, normalize: bool = False
 ) -> NDArray[np.float64]:
@@ -156,8 +170,3 @@ def published_vectors(
         length = max(float(np.linalg.norm(vector)), 1e-12) if normalize else 1
         vectors[row] = vector / length
     return vectors
-
-
-def bits(vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Vectors for a comparison bit for bit."""
-    return np.ascontiguousarray(vectors).view(np.uint32)

@@ -37,14 +37,15 @@ def read_texts(paths: Sequence[str], column: str) -> Iterator[str]:
         column: key of the text in a JSON object.
 
     Raises:
-        OSError: a file cannot be read.
+        OSError: a file cannot be read (names it).
         InputError: a line is not UTF-8, not JSON, has no text or one with a lone surrogate.
     """
     for path in paths:
         if path == STANDARD_STREAM:
-            yield from _lines(sys.stdin.buffer, "stdin")
+            with _errors_named("stdin"):
+                yield from _lines(sys.stdin.buffer, "stdin")
         else:
-            with open(path, "rb") as file:
+            with _errors_named(path), open(path, "rb") as file:
                 lines = _lines(file, path)
                 if path.lower().endswith(JSON_LINES_SUFFIXES):
                     yield from _json_texts(lines, path, column)
@@ -166,11 +167,12 @@ def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
     """A writer for ``path``, by its suffix, or JSON lines on stdout for ``"-"``.
 
     A file is written beside its final name, flushed to the disk, and renamed when all went well.
-    After an error nothing is left of it, and what was there before stays.
+    After an error nothing is left of it, and what was there before stays. A symbolic link stays
+    one: what it points to is replaced.
 
     Raises:
         ValueError: the suffix is not one of `WRITERS`.
-        OSError: it cannot be written.
+        OSError: it cannot be written (names ``path``); any other, if it names a file of its own.
     """
     if path == STANDARD_STREAM:
         writer = JsonLinesWriter(sys.stdout.buffer, dims)
@@ -180,22 +182,35 @@ def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in WRITERS:
         raise ValueError(f"{path}: its name must end in {', '.join(WRITERS)}")
-    folder, name = os.path.split(os.path.abspath(path))
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
     # Cut, since a name of the greatest length that the system allows cannot be made longer.
     unfinished = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(4)}.part")
     try:
-        with open(unfinished, "xb") as file:
-            file_writer: VectorWriter = WRITERS[suffix](file, dims)
-            yield file_writer
-            file_writer.finish()
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        with _errors_named(path, instead_of=unfinished):
+            with open(unfinished, "xb") as file:
+                file_writer: VectorWriter = WRITERS[suffix](file, dims)
+                yield file_writer
+                file_writer.finish()
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, target)
     except BaseException:
         if os.path.exists(unfinished):
             os.unlink(unfinished)
         raise
     _sync_folder(folder)
+
+
+@contextmanager
+def _errors_named(path: str, instead_of: str | None = None) -> Iterator[None]:
+    """Errors of the system that name no file, or ``instead_of``, name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename not in (None, instead_of):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), path) from error
 
 
 def _sync_folder(folder: str) -> None:

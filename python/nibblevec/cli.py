@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from nibblevec import batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 # So many texts, or so many characters if that is less, are encoded and written at a time.
 BLOCK_TEXTS = 8192
@@ -40,19 +45,19 @@ def main() -> None:
     "out",
     metavar="OUT",
     required=True,
-    help="A .npy file (float32 [texts, dims]), a .jsonl file, or - for JSON lines on stdout.",
+    help="A .npy file (float32 [texts, dims]), a .jsonl or .ndjson file, or - for JSON lines on"
+    " stdout.",
 )
 @click.option(
     "--model",
-    metavar="FOLDER",
-    type=click.Path(exists=True),
-    help="Folder of a model.  [default: the bundled one]",
+    metavar="MODEL",
+    help="Folder of a model, or its name on the Hugging Face hub.  [default: the bundled one]",
 )
 @click.option(
     "--column",
     default="text",
     show_default=True,
-    help="Key of the text in a line of a .jsonl input.",
+    help="Key of the text in a line of a .jsonl or .ndjson input.",
 )
 @click.option(
     "--truncate-dim",
@@ -73,7 +78,9 @@ def main() -> None:
     help="At most N threads.  [default: the CPUs that this process may use]",
 )
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@click.pass_context
 def encode(
+    context: click.Context,
     inputs: tuple[str, ...],
     out: str,
     model: str | None,
@@ -85,21 +92,27 @@ def encode(
 ) -> None:
     """Write the vector of every text of the INPUTs, in order.
 
-    An INPUT is a file with a text a line, a .jsonl file with a JSON object a line (its text is
-    under --column), or - for stdin, a text a line. Files are UTF-8.
+    An INPUT is a file with a text a line, a .jsonl or .ndjson file with a JSON object a line (its
+    text is under --column), or - for stdin, a text a line. Files are UTF-8; lines end in LF or
+    CRLF, and may be of any length.
 
     OUT appears when it is complete: it is written beside its final name and then renamed.
     """
     _check_output(out, inputs)
-    if threads is not None:
-        # The threads of `tokenizers`; it reads the variable when it starts them.
-        os.environ["RAYON_NUM_THREADS"] = str(threads)
+    if context.get_parameter_source("column") is ParameterSource.COMMANDLINE and not any(
+        path.lower().endswith(batch.JSON_LINES_SUFFIXES) for path in inputs
+    ):
+        suffixes = " or ".join(batch.JSON_LINES_SUFFIXES)
+        raise click.BadParameter(f"no INPUT ends in {suffixes}", param_hint="--column")
     try:
-        rows, seconds = _encode(inputs, out, model, column, truncate_dim, normalize, threads, quiet)
+        with _ending_at_sigterm():
+            rows, seconds = _encode(
+                inputs, out, model, column, truncate_dim, normalize, threads, quiet
+            )
     except BrokenPipeError:
         raise  # click ends quietly when the reader of stdout went away
     except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise _failure(error) from error
     if not quiet:
         rate = rows / seconds if seconds > 0 else 0.0
         click.echo(f"{rows} texts in {seconds:.2f} s ({rate:.0f} rows/s)", err=True)
@@ -117,18 +130,34 @@ def _encode(
 ) -> tuple[int, float]:
     from tqdm import tqdm
 
-    from nibblevec import Encoder
+    from nibblevec import Encoder, kernels
+    from nibblevec.threads import available_cpus, thread_count
 
-    encoder = Encoder(model, truncate_dim=truncate_dim, threads=threads)
+    # What the environment asks for wrongly is said before anything is written.
+    kernels()
+    thread_count(threads)
+    if threads is not None:
+        # The threads of `tokenizers`: it reads the variable when it starts so many.
+        os.environ["RAYON_NUM_THREADS"] = str(min(threads, available_cpus()))
+    encoder = Encoder(model, threads=threads)
+    dims = encoder.get_embedding_dimension() if truncate_dim is None else truncate_dim
+    if dims > encoder.get_embedding_dimension():
+        problem = f"{dims} is not in the range 1<=x<={encoder.get_embedding_dimension()}."
+        raise click.BadParameter(problem, param_hint="--truncate-dim")
     texts = batch.read_texts(inputs, column)
     begin = time.perf_counter()
     rows = 0
     with (
+        batch.vector_writer(out, dims) as writer,
         tqdm(unit=" rows", unit_scale=True, disable=quiet, file=sys.stderr) as bar,
-        batch.vector_writer(out, encoder.get_embedding_dimension()) as writer,
     ):
         while block := _take(texts):
-            vectors = encoder.encode(block, normalize_embeddings=normalize, show_progress_bar=False)
+            vectors = encoder.encode(
+                block,
+                truncate_dim=dims,
+                normalize_embeddings=normalize,
+                show_progress_bar=False,
+            )
             writer.write(block, vectors)
             rows += len(block)
             bar.update(len(block))
@@ -152,38 +181,68 @@ def _check_output(out: str, inputs: tuple[str, ...]) -> None:
         return
     if os.path.isdir(out):
         raise click.BadParameter(f"{out} is a folder", param_hint="-o")
+    if os.path.exists(out) and not os.path.isfile(out):
+        raise click.BadParameter(f"{out} is not a regular file", param_hint="-o")
     if os.path.splitext(out)[1].lower() not in batch.WRITERS:
         suffixes = ", ".join(batch.WRITERS)
         raise click.BadParameter(f"{out} must end in {suffixes}, or be -", param_hint="-o")
-    if not os.path.isdir(os.path.dirname(os.path.abspath(out))):
+    if not os.path.isdir(os.path.dirname(os.path.realpath(out))):
         raise click.BadParameter(f"the folder of {out} does not exist", param_hint="-o")
     for path in inputs:
         if path != batch.STANDARD_STREAM and os.path.exists(out) and os.path.samefile(path, out):
             raise click.BadParameter(f"{out} is also an input", param_hint="-o")
 
 
+@contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    """SIGTERM ends the process as an exception does, which removes what is unfinished."""
+
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not disturb the removal
+        raise SystemExit(128 + number)
+
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _failure(error: Exception) -> click.ClickException:
+    if isinstance(error, NotADirectoryError):
+        return click.ClickException(f"{error.filename}: not a folder")
+    return click.ClickException(str(error))
+
+
 @main.command()
-@click.argument("model", metavar="[MODEL]", required=False, type=click.Path(exists=True))
+@click.argument("model", metavar="[MODEL]", required=False)
 def info(model: str | None) -> None:
     """Tell what a model is and how this machine runs it.
 
-    MODEL is the folder of a model, by default the bundled one.
+    MODEL is the folder of a model or its name on the Hugging Face hub, by default the bundled one.
     """
     from nibblevec import kernels
     from nibblevec.encoder import BUNDLED_MODEL
     from nibblevec.formats import load_model
+    from nibblevec.hub import find_model
     from nibblevec.threads import thread_count
     from nibblevec.tokenizer import load_tokenizer
 
     try:
-        loaded = load_model(model or BUNDLED_MODEL)
+        loaded = load_model(BUNDLED_MODEL if model is None else find_model(model).folder)
         tokenizer = load_tokenizer(
             loaded.tokenizer_json(), loaded.tokenizer_path, loaded.table.rows
         )
         names = kernels()
         threads = thread_count(None)
     except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise _failure(error) from error
     table = loaded.table
     others = f" (also: {', '.join(names[1:])})" if names[1:] else ""
     for name, value in {

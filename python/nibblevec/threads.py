@@ -14,7 +14,7 @@ def thread_count(threads: SupportsIndex | None) -> int:
 
     Args:
         threads: what the caller asked for, at least 1; None means ``NIBBLEVEC_NUM_THREADS``, else
-            the CPUs that this process may use (its affinity, and its control group's quota).
+            `available_cpus`.
 
     Raises:
         ValueError: less than 1, or ``NIBBLEVEC_NUM_THREADS`` is not a whole number from 1 up.
@@ -31,6 +31,11 @@ def thread_count(threads: SupportsIndex | None) -> int:
                 f"NIBBLEVEC_NUM_THREADS must be a whole number from 1 up, not {variable!r}"
             )
         return min(int(variable), sys.maxsize)
+    return available_cpus()
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: its affinity, and its control group's quota."""
     if hasattr(os, "sched_getaffinity"):
         cpus = len(os.sched_getaffinity(0))
     else:

@@ -5,5 +5,5 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--texts", type=Path, help="compare on the lines of this file, not on made-up sentences"
+        "--texts", type=Path, help="compare on the lines of this file, not of Python's texts"
     )

@@ -10,13 +10,16 @@ import pytest
 import safetensors.torch
 import tokenizers
 import torch
+from bits import FloatArray, assert_same_bits
 from numpy.typing import NDArray
 
 import nibblevec
+from compat.english_lines import english_lines
 from nibblevec import Encoder, Table, _core
 from nibblevec.encoder import BUNDLED_MODEL
 
-FloatArray = NDArray[np.float32]
+# What the English lines hardly have.
+ODD_TEXTS = ["Żółć naïve Straße", "东京 Ελλάδα", "мир हिन्दी", "emoji😀\u2019s", "a\u0301e\u2014!"]
 
 BAG_LENGTHS = [0, 1, 2, 7, 0, 8, 9, 31, 64, 65, 300, 0]
 
@@ -67,10 +70,6 @@ def torch_pooled(weights: FloatArray, bags: Bags, mode: str) -> FloatArray:
     return np.asarray(rows, np.float32)
 
 
-def assert_same_bits(actual: FloatArray, expected: FloatArray) -> None:
-    np.testing.assert_array_equal(actual.view(np.uint32), expected.view(np.uint32))
-
-
 def test_sum_has_the_bits_of_embedding_bag(table: Table, bags: Bags, kernel: str) -> None:
     expected = torch_pooled(table.dequantize(), bags, "sum")
     assert_same_bits(pooled(table, bags, kernel), expected)
@@ -119,24 +118,6 @@ def test_fewer_dims_are_the_bag_of_the_cut_table(bags: Bags, dims: int) -> None:
     )
 
 
-def sentences(vocabulary: dict[str, int], count: int) -> list[str]:
-    """Mixed lengths, punctuation and scripts; every hundredth is empty."""
-    words = sorted(word for word in vocabulary if word.isalnum())
-    foreign = ["Żółć", "naïve", "Straße", "东京", "Ελλάδα", "мир", "हिन्दी", "emoji😀", "a\u0301e"]
-    marks = [",", ".", "!", "?", ";", " -", "...", '"', "'s", "\u2019s", "\u2014"]
-    rng = np.random.default_rng(2)
-    texts = []
-    for number in range(count):
-        length = 0 if number % 100 == 0 else int(np.exp(rng.uniform(0, np.log(300))))
-        parts = [
-            str(rng.choice(foreign)) if kind > 0.97 else words[rng.integers(len(words))]
-            for kind in rng.random(length)
-        ]
-        marked = [part + str(rng.choice(marks)) if rng.random() < 0.15 else part for part in parts]
-        texts.append(" ".join(marked))
-    return texts
-
-
 @dataclass
 class Published:
     """The published computation, which expands the table to float32."""
@@ -177,11 +158,13 @@ def published() -> Published:
 
 
 @pytest.fixture(scope="module")
-def texts(pytestconfig: pytest.Config, published: Published) -> list[str]:
+def texts(pytestconfig: pytest.Config) -> list[str]:
     file: Path | None = pytestconfig.getoption("--texts")
-    if file is None:
-        return sentences(published.tokenizer.get_vocab(), 2000)
-    return file.read_text(encoding="utf-8").splitlines()
+    if file is not None:
+        return file.read_text(encoding="utf-8").splitlines()
+    lines = english_lines()
+    assert len(lines) >= 10_000
+    return ["", *ODD_TEXTS, *lines, " ".join(lines[:1000])]
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from alone import length, threads
+from encode import encode, latency, startup
 from kernel import kernel
 
 
@@ -12,7 +14,8 @@ def main() -> None:
     """Measure nibblevec."""
 
 
-main.add_command(kernel)
+for command in (kernel, encode, startup, latency, threads, length):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ def report(figures: Iterable[Figure]) -> str:
         lines += [f"{key}: {_shown(value)}" for key, value in environment.items()]
         of_run = list(group)
         lines += _sums(of_run) + _ratios(of_run) + _heads(of_run)
+        lines += _encoded(of_run) + _rivals(of_run) + _started(of_run) + _latencies(of_run)
+        lines += _pairs(of_run) + _lengths(of_run) + _counts(of_run)
     return "\n".join(lines)
 
 
@@ -85,6 +87,149 @@ def _heads(figures: Sequence[Figure]) -> list[str]:
     ]
     header = ["values", "dims", "vectors with a second piece", "kernel", "Mrow/s"]
     return _table("Head: mean, Dynamic Tanh, L2", header, rows)
+
+
+OURS = "nibblevec"
+
+
+def _encoded(figures: Sequence[Figure]) -> list[str]:
+    of_command = [figure for figure in figures if figure["what"] == "encode"]
+    ours = {
+        (figure["kind"], figure["state"]): figure["rounds"]
+        for figure in of_command
+        if figure["contestant"] == OURS
+    }
+    rows = []
+    for cold, warm in zip(of_command[::2], of_command[1::2], strict=True):
+        ratios = [
+            "1"
+            if figure["contestant"] == OURS
+            else _spread([a / b for a, b in zip(of_ours, figure["rounds"], strict=True)], 2)
+            for figure in (cold, warm)
+            for of_ours in [ours[figure["kind"], figure["state"]]]
+        ]
+        rates = [_spread([rate / 1e3 for rate in figure["rounds"]]) for figure in (cold, warm)]
+        rows.append([cold["kind"], cold["contestant"], *rates, *ratios])
+    header = [
+        "texts", "by", "cold, 1000 texts/s", "warm, 1000 texts/s",
+        f"{OURS} is x times as fast, cold", "warm",
+    ]  # fmt: skip
+    return _table("List of str to vectors", header, rows) + _about_texts(of_command)
+
+
+def _about_texts(figures: Sequence[Figure]) -> list[str]:
+    rows = [
+        [
+            figure["kind"],
+            f"{figure['tokens_per_text']:.1f}",
+            f"{figure['characters_per_text']:.0f}",
+            f"{figure['not_ascii_share']:.1%}",
+            str(figure["texts_per_call"]),
+        ]
+        for figure in figures
+        if figure["contestant"] == OURS and figure["state"] == "cold"
+    ]
+    header = ["texts", "tokens", "characters", "not all ASCII", "texts a call"]
+    return _table("The texts (a sample of 256)", header, rows)
+
+
+def _rivals(figures: Sequence[Figure]) -> list[str]:
+    seen: dict[str, Figure] = {}
+    for figure in figures:
+        if figure["what"] == "encode":
+            seen.setdefault(figure["contestant"], figure)
+    rows = [
+        [
+            name,
+            figure["output"],
+            *(
+                ["equal", ""]
+                if figure["least_cosine"] is None
+                else [f"{figure['least_cosine']:.7f}", f"{figure['difference']:.1e}"]
+            ),
+            f"{figure['start_seconds'] * 1e3:.0f}",
+            f"{figure['start_mib'] or 0:.0f}",
+            f"{figure['peak_mib'] or 0:.0f}",
+            figure["lacks"],
+        ]
+        for name, figure in seen.items()
+    ]
+    header = [
+        "by", "gives", "least cosine with float64", "largest difference",
+        "import to first vector, ms", "MiB then", "peak MiB", "what it does not do",
+    ]  # fmt: skip
+    return _table("What each gives", header, rows)
+
+
+def _started(figures: Sequence[Figure]) -> list[str]:
+    rows = [
+        [
+            figure["contestant"],
+            _spread(figure["rounds"]),
+            *(f"{figure[f'{step}_ms']:.1f}" for step in ("import", "load", "first", "numpy")),
+            f"{figure['mib'] or 0:.0f}",
+            f"{figure['numpy_mib'] or 0:.0f}",
+        ]
+        for figure in figures
+        if figure["what"] == "startup"
+    ]
+    header = [
+        "by", "ms beyond NumPy", "import", "load", "first vector", "NumPy, ms", "MiB",
+        "MiB of NumPy",
+    ]  # fmt: skip
+    return _table("Import, load and first vector", header, rows)
+
+
+def _latencies(figures: Sequence[Figure]) -> list[str]:
+    rows = [
+        [
+            figure["contestant"],
+            f"{figure['median_us']:.1f}",
+            f"{figure['p99_us']:.1f}",
+            str(figure["calls"]),
+            str(figure["tasks_begun"]),
+        ]
+        for figure in figures
+        if figure["what"] == "latency"
+    ]
+    header = ["by", "median, us", "99 of 100, us", "calls", "tasks begun in the system"]
+    return _table("One short text a call", header, rows)
+
+
+def _pairs(figures: Sequence[Figure]) -> list[str]:
+    rows = [
+        [
+            figure["pair"],
+            figure["kind"],
+            _spread(figure["rounds"], 2),
+            *(f"{rate / 1e3:.1f}" for rate in figure["texts_per_s"]),
+        ]
+        for figure in figures
+        if figure["what"] == "pair"
+    ]
+    header = ["what", "texts", "times as fast", "1000 texts/s", "of the other"]
+    return _table("Threads and dims", header, rows)
+
+
+def _lengths(figures: Sequence[Figure]) -> list[str]:
+    of_command = [figure for figure in figures if figure["what"] == "length"]
+    sizes = sorted({figure["text_bytes"] for figure in of_command})
+    rows = []
+    for pattern, group in itertools.groupby(of_command, lambda figure: figure["pattern"]):
+        times = [figure["ms_per_mb"] for figure in group]
+        worst = max(times) / min(times)
+        rows.append([pattern, *(f"{time:.2f}" for time in times), f"{worst:.2f}"])
+    header = ["text of", *(f"{size // 1000} KB" for size in sizes), "most / least"]
+    return _table("Milliseconds for a MB, by the length of a text", header, rows)
+
+
+def _counts(figures: Sequence[Figure]) -> list[str]:
+    rows = [
+        [str(figure["texts"]), str(figure["dims"]), f"{figure['us_per_text']:.3f}"]
+        for figure in figures
+        if figure["what"] == "count"
+    ]
+    return _table("Microseconds for a text, by the number of texts", ["texts", "dims", "us"], rows)
 
 
 def _case(figure: Figure) -> list[str]:

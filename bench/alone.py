@@ -1,0 +1,169 @@
+"""This package alone: threads, dims, and whether time is linear. See README.md."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from common import describe_environment, pin, publish, statistics
+from encode import TOKENIZER_JSON, encoder_of, write_models
+from kernel import Contestant, timed
+from texts import LONG, SCRIPTS, SHORT, Generator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from report import Figure
+
+THREADS_TEXTS = {SHORT: 60_000, LONG: 8_000}
+COUNTED_DIMS = 32  # of many texts: so that a million vectors are 128 MB
+DISTINCT_TEXTS = 100_000
+LENGTHS_REPEATS = 3
+LEAST_BYTES = 1 << 20  # of texts in a call
+
+
+@click.command()
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write figures here.")
+@click.option("--repeats", type=click.IntRange(1), default=7, show_default=True)
+@click.option("--seconds", default=0.2, show_default=True, help="Least time of a turn.")
+def threads(json_file: Path | None, repeats: int, seconds: float) -> None:
+    """Two threads against one, and 128 dims against 512; `out` is reused."""
+    figures: list[Figure] = []
+    generator = Generator(TOKENIZER_JSON, 0)
+    with tempfile.TemporaryDirectory() as name:
+        write_models(Path(name))
+        encoder = encoder_of(Path(name))
+        table = encoder._model.table
+        for length, count in THREADS_TEXTS.items():
+            texts = generator.english(length)(count)
+            outs = {dims: np.zeros((count, dims), np.float32) for dims in (512, 128)}
+            ids, offsets = encoder.tokenize(texts)
+            encode = partial(encoder.encode, texts, normalize_embeddings=True)
+            for what, first, second in (
+                (
+                    "encode, 2 threads against 1",
+                    partial(encode, threads=2, out=outs[512]),
+                    partial(encode, threads=1, out=outs[512]),
+                ),
+                (
+                    "encode, 128 dims against 512",
+                    partial(encode, threads=1, truncate_dim=128, out=outs[128]),
+                    partial(encode, threads=1, out=outs[512]),
+                ),
+                (
+                    "Table.sum_rows, 128 dims against 512",
+                    partial(table.sum_rows, ids, offsets, threads=1, dims=128, out=outs[128]),
+                    partial(table.sum_rows, ids, offsets, threads=1, out=outs[512]),
+                ),
+                (
+                    "Table.sum_rows, 2 threads against 1",
+                    partial(table.sum_rows, ids, offsets, threads=2, out=outs[512]),
+                    partial(table.sum_rows, ids, offsets, threads=1, out=outs[512]),
+                ),
+            ):
+                pair = [Contestant(what, None, 0, run) for run in (first, second)]
+                one, other = timed(pair, repeats, seconds)
+                ratios = [a / b for a, b in zip(one, other, strict=True)]
+                figures.append(
+                    {
+                        "what": "pair",
+                        "pair": what,
+                        "kind": length.name,
+                        **statistics("times_as_fast", ratios),
+                        "texts_per_s": [float(np.median(rates)) * count for rates in (one, other)],
+                    }
+                )
+    publish(figures, describe_environment(None, {}), json_file)
+
+
+@click.command()
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write figures here.")
+@click.option("--max-mb", default=100, show_default=True, help="Longest text.")
+@click.option("--max-texts", default=1_000_000, show_default=True, help="Most texts in a call.")
+@click.option("--core", type=int, help="CPU to run on [default: the last one allowed].")
+def length(json_file: Path | None, max_mb: int, max_texts: int, core: int | None) -> None:
+    """Time for a megabyte of text, by the length of texts; for a text, by their number."""
+    core = pin(core)
+    generator = Generator(TOKENIZER_JSON, 0)
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as name:
+        write_models(Path(name))
+        encoder = encoder_of(Path(name), threads=1)
+        for pattern, unit in patterns(generator):
+            size = 1000
+            while size <= max_mb * 1_000_000:
+                text = repeated(unit, size)
+                texts = [text] * max(1, LEAST_BYTES // size)
+                seconds = least_seconds(partial(encoder.encode, texts))
+                figures.append(
+                    {
+                        "what": "length",
+                        "pattern": pattern,
+                        "text_bytes": size,
+                        "ms_per_mb": seconds * 1e3 / (len(texts) * len(text.encode()) / 1e6),
+                    }
+                )
+                size *= 10
+        short = generator.english(SHORT)(min(DISTINCT_TEXTS, max_texts))
+        few = encoder_of(Path(name), threads=1, truncate_dim=COUNTED_DIMS)
+        count = 1000
+        while count <= max_texts:
+            texts = (short * -(-count // len(short)))[:count]
+            calls = max(1, 10_000 // count)
+            run = partial(repeat, partial(few.encode, texts), calls)
+            figures.append(
+                {
+                    "what": "count",
+                    "texts": count,
+                    "dims": COUNTED_DIMS,
+                    "us_per_text": least_seconds(run) / calls / count * 1e6,
+                }
+            )
+            count *= 10
+    publish(figures, describe_environment(core, {}), json_file)
+
+
+def patterns(generator: Generator) -> Iterator[tuple[str, str]]:
+    """Names, and what is repeated to make a text as long as wanted."""
+    prose = " ".join(generator.english(LONG)(1000))
+    scripts = [generator.script(script, 90)(300) for script in SCRIPTS]
+    yield "a...", "a"
+    yield "aaaa ", "aaaa "
+    yield "##", "##"
+    yield "[[[[", "["
+    yield "[[CLS", "[[CLS"
+    yield "[CLS]", "[CLS]"
+    yield "combining marks", "e" + "\u0301\u0323" * 20
+    yield "one combining mark", "\u0301"
+    yield "mixed scripts", " ".join(text for row in zip(*scripts, strict=True) for text in row)
+    yield "prose", prose + " "
+    yield "prose without spaces", "".join(filter(str.isalpha, prose))
+
+
+def repeated(unit: str, size: int) -> str:
+    """A text of about so many bytes in UTF-8."""
+    encoded = unit.encode()
+    whole = (encoded * -(-size // len(encoded)))[:size]
+    return whole.decode(errors="ignore")
+
+
+def repeat(run: Any, calls: int) -> None:
+    """Do it so often."""
+    for _ in range(calls):
+        run()
+
+
+def least_seconds(run: Any) -> float:
+    """Of a few runs: what disturbs only adds."""
+    found: list[float] = []
+    for _ in range(LENGTHS_REPEATS):
+        begin = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - begin)
+    return min(found)

@@ -68,7 +68,9 @@ def threads(json_file: Path | None, repeats: int, seconds: float) -> None:
                 ),
             ):
                 pair = [Contestant(what, None, 0, run) for run in (first, second)]
+                begin, cpu_begin = time.perf_counter(), time.process_time()
                 one, other = timed(pair, repeats, seconds)
+                used = (time.process_time() - cpu_begin) / (time.perf_counter() - begin)
                 ratios = [a / b for a, b in zip(one, other, strict=True)]
                 figures.append(
                     {
@@ -76,6 +78,8 @@ def threads(json_file: Path | None, repeats: int, seconds: float) -> None:
                         "pair": what,
                         "kind": length.name,
                         **statistics("times_as_fast", ratios),
+                        # turns are equally long: with two threads in one of them, 1.5 CPUs
+                        "cpu_share": used / (1.5 if "2 threads" in what else 1.0),
                         "texts_per_s": [float(np.median(rates)) * count for rates in (one, other)],
                     }
                 )
@@ -90,6 +94,7 @@ def threads(json_file: Path | None, repeats: int, seconds: float) -> None:
 def length(json_file: Path | None, max_mb: int, max_texts: int, core: int | None) -> None:
     """Time for a megabyte of text, by the length of texts; for a text, by their number."""
     core = pin(core)
+    begin, cpu_begin = time.perf_counter(), time.process_time()
     generator = Generator(TOKENIZER_JSON, 0)
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as name:
@@ -126,7 +131,8 @@ def length(json_file: Path | None, max_mb: int, max_texts: int, core: int | None
                 }
             )
             count *= 10
-    publish(figures, describe_environment(core, {}), json_file)
+    share = (time.process_time() - cpu_begin) / (time.perf_counter() - begin)
+    publish(figures, {**describe_environment(core, {}), "cpu_share": round(share, 3)}, json_file)
 
 
 def patterns(generator: Generator) -> Iterator[tuple[str, str]]:

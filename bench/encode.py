@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -19,12 +20,12 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-import texts as text_sources
 from common import describe_environment, publish, require, statistics
-from contestants import CONTESTANTS, DIM, IDS, MEAN_KNOWN, SSE, UNKNOWN_ID, Contestant
+from contestants import CONTESTANTS, DIM, IDS, MEAN_KNOWN, OURS_OUT, SSE, UNKNOWN_ID, Contestant
 from nibblevec import Encoder, Table
 from nibblevec.encoder import BUNDLED_MODEL
-from texts import LONG, SHORT, Generator, Length
+from report import OURS
+from texts import LONG, SCRIPTS, SHORT, Generator, Length, cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,6 +39,7 @@ TOKENIZER_JSON = Path(BUNDLED_MODEL) / "tokenizer.json"
 CHECKED_TEXTS = 256
 LATENCY_TEXTS = 20_000
 SCRIPT_CHARACTERS = 90  # as many as a short text has
+ACCENTED_SHARE = 0.12
 TEXTS_PER_CALL = {SHORT: 4096, LONG: 1024}
 
 # One thread, and nothing fetched.
@@ -140,7 +142,7 @@ def chosen(rivals: str | None) -> tuple[list[Contestant], dict[str, str | None]]
     found: list[Contestant] = []
     versions: dict[str, str | None] = {}
     for contestant in CONTESTANTS:
-        ours = contestant.modules == ("nibblevec",)
+        ours = contestant.modules == (OURS,)
         if names is not None and contestant.name not in names and not ours:
             continue
         installed = all(map(importlib.util.find_spec, contestant.modules))
@@ -177,75 +179,84 @@ def encode(
         write_models(folder)
         children = [stack.enter_context(running(one, folder, core)) for one in contestants]
         shares: list[float] = []
-        for kind in kinds(texts, other_scripts):
-            of_kind = [
-                child for child in children if not kind.names or child.contestant.name in kind.names
+        for group in kinds(texts, other_scripts):
+            jobs = [
+                (child, kind)
+                for kind in group
+                for child in children
+                if not kind.names or child.contestant.name in kind.names
             ]
-            click.echo(f"{kind.name} ...", err=True)
-            checks = compared(of_kind, kind, folder)
-            measured, share = encode_figures(of_kind, kind, folder, repeats, seconds)
+            for kind in group:
+                click.echo(f"{kind.name} ...", err=True)
+            checks = [compared(child, kind, folder) for child, kind in jobs]
+            measured, share = encode_figures(jobs, folder, repeats, seconds)
             shares.append(share)
-            figures += [{**figure, **checks[figure["contestant"]]} for figure in measured]
+            figures += [{**figure, **checks[place // 2]} for place, figure in enumerate(measured)]
     environment = {**describe_environment(core, versions), "cpu_share": round(min(shares), 3)}
     environment["texts"] = "generated" if texts is None else "cut from a file"
     publish(figures, environment, json_file)
 
 
-def kinds(file: Path | None, other_scripts: bool) -> Iterator[Kind]:
-    """All kinds of texts."""
+def kinds(file: Path | None, other_scripts: bool) -> Iterator[tuple[Kind, ...]]:
+    """All kinds of texts; those that are compared with each other together."""
     generator = Generator(TOKENIZER_JSON, 0)
     lengths: tuple[Length, ...] = (SHORT, LONG)
     for length in lengths:
-        source = generator.english(length) if file is None else text_sources.cut(file, length, 0)
-        yield Kind(length.name, source, TEXTS_PER_CALL[length])
+        source = generator.english(length) if file is None else cut(file, length, 0)
+        yield (Kind(length.name, source, TEXTS_PER_CALL[length]),)
     if not other_scripts:
         return
-    names = frozenset({"nibblevec", "tokenizers"})
+    names = frozenset({OURS, "tokenizers"})
     for length in lengths:
         plain = Length(length.name, length.least_words, length.most_words, foreign_share=0)
-        for name, accents in (("ASCII", 0.0), ("accents", 0.12)):
-            source = generator.english(plain, accents)
-            yield Kind(f"{name}, {length.name}", source, TEXTS_PER_CALL[length], names)
-    for script in text_sources.SCRIPTS:
+        yield tuple(
+            Kind(f"{name}, {length.name}", source, TEXTS_PER_CALL[length], names)
+            for name, source in (
+                ("ASCII", generator.english(plain)),
+                ("accents", generator.english(plain, accents=ACCENTED_SHARE)),
+            )
+        )
+    for script in SCRIPTS:
         source = generator.script(script, SCRIPT_CHARACTERS)
-        yield Kind(script, source, TEXTS_PER_CALL[SHORT], names)
+        yield (Kind(script, source, TEXTS_PER_CALL[SHORT], names),)
 
 
 def encode_figures(
-    children: Sequence[Child], kind: Kind, folder: Path, repeats: int, seconds: float
+    jobs: Sequence[tuple[Child, Kind]], folder: Path, repeats: int, seconds: float
 ) -> tuple[list[Figure], float]:
-    """Texts a second of each child in each round, and the least share of the CPU one had.
+    """Texts a second of each job in each round, cold then warm; the least share of the CPU.
 
     All of a round get texts that nobody had before, a slow one fewer of them.
     """
-    step = kind.texts_per_call
-    counts: list[int] = []
-    write_texts(folder / "texts", kind.source(step))
-    for child in children:
-        child.ask(do="encode", texts=str(folder / "texts"), count=step, texts_per_call=step)
-        write_texts(folder / "texts", kind.source(step))
-        answer = child.ask(
-            do="encode", texts=str(folder / "texts"), count=step, texts_per_call=step
-        )
-        calls = seconds / answer["cold"] * answer["texts"] / step
-        counts.append(max(1, round(calls + 0.5)) * step)
-
-    answers: list[list[dict[str, Any]]] = [[] for _ in children]
+    counts = [
+        calls_of_turn(child, kind, folder, seconds) * kind.texts_per_call for child, kind in jobs
+    ]
+    most: dict[Kind, int] = {}
+    for (_, kind), count in zip(jobs, counts, strict=True):
+        most[kind] = max(count, most.get(kind, 0))
+    answers: list[list[dict[str, Any]]] = [[] for _ in jobs]
     for turn in range(repeats):
-        given = kind.source(max(counts))
-        if len(given) < step:
-            raise click.UsageError(f"the file holds too few {kind.name} texts for {repeats} rounds")
-        write_texts(folder / "texts", given)
-        for place in np.roll(np.arange(len(children)), turn).tolist():
+        for kind, count in most.items():
+            given = kind.source(count)
+            if len(given) < kind.texts_per_call:
+                raise click.UsageError(
+                    f"too few {kind.name} texts in the file for {repeats} rounds"
+                )
+            write_texts(folder / kind.name, given)
+        for place in np.roll(np.arange(len(jobs)), turn).tolist():
+            child, kind = jobs[place]
             answers[place].append(
-                children[place].ask(
-                    do="encode", texts=str(folder / "texts"),
-                    count=counts[place], texts_per_call=step,
+                child.ask(
+                    do="encode", texts=str(folder / kind.name),
+                    count=counts[place], texts_per_call=kind.texts_per_call,
                 )
             )  # fmt: skip
+    for kind in most:
+        (folder / kind.name).unlink()
     figures: list[Figure] = []
-    for child, series in zip(children, answers, strict=True):
+    for (child, kind), series in zip(jobs, answers, strict=True):
         for state in ("cold", "warm"):
+            rates = [one["texts"] / one[state] for one in series]
             figures.append(
                 {
                     "what": "encode",
@@ -254,9 +265,9 @@ def encode_figures(
                     "state": state,
                     "output": child.contestant.output,
                     "lacks": child.contestant.lacks,
-                    **statistics("texts_per_s", [one["texts"] / one[state] for one in series]),
-                    "seconds_per_turn": min(one[state] for one in series),
-                    "texts_per_call": step,
+                    **statistics("texts_per_s", rates),
+                    "least_seconds": min(one[state] for one in series),
+                    "texts_per_call": kind.texts_per_call,
                     **child.started,
                     "peak_mib": series[-1]["peak_mib"],
                 }
@@ -267,47 +278,53 @@ def encode_figures(
     return figures, share
 
 
-def compared(
-    children: Sequence[Child], kind: Kind, folder: Path
-) -> dict[str, dict[str, float | None]]:
-    """How far each output is from one computed in float64 by NumPy, and what the texts are like."""
+def calls_of_turn(child: Child, kind: Kind, folder: Path, seconds: float) -> int:
+    """How many calls take so long, by the second of two on texts that are not used again."""
+    step = kind.texts_per_call
+    answer: dict[str, Any] = {}
+    for _ in range(2):
+        write_texts(folder / "texts", kind.source(step))
+        answer = child.ask(
+            do="encode", texts=str(folder / "texts"), count=step, texts_per_call=step
+        )
+    return math.ceil(seconds / float(answer["cold"]) * answer["texts"] / step)
+
+
+def compared(child: Child, kind: Kind, folder: Path) -> dict[str, float | None]:
+    """How far an output is from one computed in float64 by NumPy, and what the texts are like."""
     from tokenizers import Tokenizer
 
     texts = kind.source(CHECKED_TEXTS)
     write_texts(folder / "texts", texts)
     tokenizer = Tokenizer.from_file(str(folder / "sse" / "tokenizer.json"))
     ids = [each.ids for each in tokenizer.encode_batch(texts, add_special_tokens=False)]
-    table, head = np.load(folder / "table.npy"), np.load(folder / "head.npy")
-    about = {
+    found: dict[str, float | None] = {
         "tokens_per_text": sum(map(len, ids)) / len(ids),
         "characters_per_text": sum(map(len, texts)) / len(texts),
         "not_ascii_share": sum(not text.isascii() for text in texts) / len(texts),
     }
-    found: dict[str, dict[str, float | None]] = {}
-    for child in children:
-        saved = folder / "output.npz"
-        child.ask(
-            do="encode", texts=str(folder / "texts"),
-            count=len(texts), texts_per_call=len(texts), save=str(saved),
-        )  # fmt: skip
-        output = child.contestant.output
-        with np.load(saved) as arrays:
-            if output == IDS:
-                same = np.array_equal(arrays["ids"], np.concatenate(ids)) and np.array_equal(
-                    arrays["counts"], [len(row) for row in ids]
-                )
-                require(same, f"{child.contestant.name} gives other ids")
-                found[child.contestant.name] = {**about, "least_cosine": None, "difference": None}
-                continue
-            vectors = arrays["vectors"]
-        expected = oracle(ids, table, head, output)
-        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(expected, axis=1)
-        cosine = float((np.einsum("ij,ij->i", vectors, expected) / lengths).min())
-        difference = float(np.abs(vectors - expected).max())
-        if child.contestant.modules == ("nibblevec",):
-            require(difference < 1e-6, f"{child.contestant.name} differs by {difference}")
-        found[child.contestant.name] = {**about, "least_cosine": cosine, "difference": difference}
-    return found
+    saved = folder / "output.npz"
+    child.ask(
+        do="encode", texts=str(folder / "texts"),
+        count=len(texts), texts_per_call=len(texts), save=str(saved),
+    )  # fmt: skip
+    contestant = child.contestant
+    with np.load(saved) as arrays:
+        if contestant.output == IDS:
+            same = np.array_equal(arrays["ids"], np.concatenate(ids)) and np.array_equal(
+                arrays["counts"], [len(row) for row in ids]
+            )
+            require(same, f"{contestant.name} gives other ids")
+            return {**found, "least_cosine": None, "difference": None}
+        vectors = arrays["vectors"]
+    table, head = np.load(folder / "table.npy"), np.load(folder / "head.npy")
+    expected = oracle(ids, table, head, contestant.output)
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(expected, axis=1)
+    cosines = np.einsum("ij,ij->i", vectors, expected)[lengths > 0] / lengths[lengths > 0]
+    difference = float(np.abs(vectors - expected).max())
+    if contestant.modules == (OURS,):
+        require(difference < 1e-6, f"{contestant.name} differs by {difference}")
+    return {**found, "least_cosine": float(cosines.min()), "difference": difference}
 
 
 def oracle(
@@ -399,7 +416,7 @@ def startup(repeats: int, json_file: Path | None, rivals: str | None, core: int 
                     "numpy_mib": max(one["numpy_mib"] or 0 for one in series) or None,
                 }
             )
-    publish(figures, describe_environment(core, versions), json_file)
+    publish(figures, {**describe_environment(core, versions), "load": load()}, json_file)
 
 
 @click.command()
@@ -415,12 +432,17 @@ def latency(calls: int, json_file: Path | None, rivals: str | None, core: int | 
         write_models(folder)
         write_texts(folder / "texts", Generator(TOKENIZER_JSON, 0).english(SHORT)(calls))
         for contestant in contestants:
-            if contestant.name == "nibblevec, out=":
+            if contestant.name == OURS_OUT:
                 continue
             with running(contestant, folder, core) as child:
                 answer = child.ask(do="latency", texts=str(folder / "texts"))
             figures.append({"what": "latency", "contestant": contestant.name, **answer})
-    publish(figures, describe_environment(core, versions), json_file)
+    publish(figures, {**describe_environment(core, versions), "load": load()}, json_file)
+
+
+def load() -> float | None:
+    """How many processes wanted a CPU in the last minute: with more than CPUs, times are long."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
 
 
 def encoder_of(folder: Path, **options: Any) -> Encoder:

@@ -23,7 +23,8 @@ def report(figures: Iterable[Figure]) -> str:
         lines += [f"{key}: {_shown(value)}" for key, value in environment.items()]
         of_run = list(group)
         lines += _sums(of_run) + _ratios(of_run) + _heads(of_run)
-        lines += _encoded(of_run) + _rivals(of_run) + _started(of_run) + _latencies(of_run)
+        lines += _encoded(of_run) + _accents(of_run) + _rivals(of_run)
+        lines += _started(of_run) + _latencies(of_run)
         lines += _pairs(of_run) + _lengths(of_run) + _counts(of_run)
     return "\n".join(lines)
 
@@ -134,31 +135,48 @@ def _about_texts(figures: Sequence[Figure]) -> list[str]:
 
 
 def _rivals(figures: Sequence[Figure]) -> list[str]:
-    seen: dict[str, Figure] = {}
-    for figure in figures:
-        if figure["what"] == "encode":
-            seen.setdefault(figure["contestant"], figure)
-    rows = [
-        [
-            name,
-            figure["output"],
-            *(
-                ["equal", ""]
-                if figure["least_cosine"] is None
-                else [f"{figure['least_cosine']:.7f}", f"{figure['difference']:.1e}"]
-            ),
-            f"{figure['start_seconds'] * 1e3:.0f}",
-            f"{figure['start_mib'] or 0:.0f}",
-            f"{figure['peak_mib'] or 0:.0f}",
-            figure["lacks"],
-        ]
-        for name, figure in seen.items()
-    ]
+    of_command = [figure for figure in figures if figure["what"] == "encode"]
+    rows = []
+    for name in dict.fromkeys(figure["contestant"] for figure in of_command):
+        own = [figure for figure in of_command if figure["contestant"] == name]
+        first = own[0]
+        agreement = ["equal", ""]
+        if first["least_cosine"] is not None:
+            agreement = [
+                f"{min(figure['least_cosine'] for figure in own):.6f}",
+                f"{max(figure['difference'] for figure in own):.0e}",
+            ]
+        rows.append(
+            [
+                name,
+                first["output"],
+                *agreement,
+                f"{first['start_seconds'] * 1e3:.0f}",
+                f"{first['start_mib'] or 0:.0f}",
+                f"{max(figure['peak_mib'] or 0 for figure in own):.0f}",
+                first["lacks"],
+            ]
+        )
     header = [
         "by", "gives", "least cosine with float64", "largest difference",
         "import to first vector, ms", "MiB then", "peak MiB", "what it does not do",
     ]  # fmt: skip
     return _table("What each gives", header, rows)
+
+
+def _accents(figures: Sequence[Figure]) -> list[str]:
+    ours = {
+        (figure["kind"], figure["state"]): figure["rounds"]
+        for figure in figures
+        if figure["what"] == "encode" and figure["contestant"] == OURS
+    }
+    rows = [
+        [kind, state, _spread([a / b for a, b in zip(rates, plain, strict=True)], 2)]
+        for (kind, state), rates in ours.items()
+        if (plain := ours.get((kind.replace("accents", "ASCII"), state))) and "accents" in kind
+    ]
+    header = ["texts", "", "rate of the same without"]
+    return _table(f"{OURS}: English with accents, curly quotes and symbols", header, rows)
 
 
 def _started(figures: Sequence[Figure]) -> list[str]:
@@ -203,11 +221,12 @@ def _pairs(figures: Sequence[Figure]) -> list[str]:
             figure["kind"],
             _spread(figure["rounds"], 2),
             *(f"{rate / 1e3:.1f}" for rate in figure["texts_per_s"]),
+            f"{figure['cpu_share']:.2f}",
         ]
         for figure in figures
         if figure["what"] == "pair"
     ]
-    header = ["what", "texts", "times as fast", "1000 texts/s", "of the other"]
+    header = ["what", "texts", "times as fast", "1000 texts/s", "of the other", "share of CPU"]
     return _table("Threads and dims", header, rows)
 
 
@@ -217,9 +236,8 @@ def _lengths(figures: Sequence[Figure]) -> list[str]:
     rows = []
     for pattern, group in itertools.groupby(of_command, lambda figure: figure["pattern"]):
         times = [figure["ms_per_mb"] for figure in group]
-        worst = max(times) / min(times)
-        rows.append([pattern, *(f"{time:.2f}" for time in times), f"{worst:.2f}"])
-    header = ["text of", *(f"{size // 1000} KB" for size in sizes), "most / least"]
+        rows.append([pattern, *(f"{time:.2f}" for time in times), f"{times[-1] / min(times):.2f}"])
+    header = ["text of", *(f"{size // 1000} KB" for size in sizes), "longest / least"]
     return _table("Milliseconds for a MB, by the length of a text", header, rows)
 
 

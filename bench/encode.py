@@ -287,7 +287,7 @@ def calls_of_turn(child: Child, kind: Kind, folder: Path, seconds: float) -> int
         answer = child.ask(
             do="encode", texts=str(folder / "texts"), count=step, texts_per_call=step
         )
-    return math.ceil(seconds / float(answer["cold"]) * answer["texts"] / step)
+    return math.ceil(seconds / float(answer["cold"]) * int(answer["texts"]) / step)
 
 
 def compared(child: Child, kind: Kind, folder: Path) -> dict[str, float | None]:

@@ -237,7 +237,10 @@ def info(model: str | None) -> None:
     try:
         loaded = load_model(BUNDLED_MODEL if model is None else find_model(model).folder)
         tokenizer = load_tokenizer(
-            loaded.tokenizer_json(), loaded.tokenizer_path, loaded.table.rows
+            loaded.tokenizer_json(),
+            loaded.tokenizer_path,
+            loaded.table.rows,
+            headerless_table=loaded.headerless_table,
         )
         names = kernels()
         threads = thread_count(None)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +35,14 @@ PACKAGE_BLOCK_TEXTS = 1024
 PACKAGE_BLOCK_CHARACTERS = 1 << 19
 
 
-@dataclass(frozen=True)
-class Truncation:
+class Truncation(NamedTuple):
     """How many ids of a text are kept, None meaning all, and of which end."""
 
     max_length: int | None = None
     keep_end: bool = False
 
 
-@dataclass(frozen=True)
-class TokenIds:
+class TokenIds(NamedTuple):
     """The ids of texts.
 
     Attributes:

@@ -7,8 +7,7 @@ Source: the format's specification, https://github.com/huggingface/safetensors#f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,7 @@ ITEM_BYTES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One tensor: its type as the format spells it, its shape, its bytes within the file."""
 
     dtype: str

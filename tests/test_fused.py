@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import subprocess
 import sys
 import threading
@@ -232,6 +231,8 @@ def test_one_text_starts_no_thread() -> None:
 @linux_only
 @pytest.mark.measured
 def test_memory_stays_flat(encoder: Encoder) -> None:
+    import resource  # which Windows lacks
+
     texts = random_texts(300, 40)
     out = np.empty((len(texts), 34), np.float32)
 

@@ -159,12 +159,20 @@ def chosen(rivals: str | None) -> tuple[list[Contestant], dict[str, str | None]]
 @click.option("--texts", type=click.Path(exists=True, path_type=Path), help="Cut texts from it.")
 @click.option("--repeats", type=click.IntRange(1), default=7, show_default=True)
 @click.option("--seconds", default=0.3, show_default=True, help="Aimed length of a turn.")
+@click.option(
+    "--clock",
+    type=click.Choice(["wall", "cpu"]),
+    default="wall",
+    show_default=True,
+    help="cpu leaves out the time that others had the CPU.",
+)
 @click.option("--other-scripts/--no-other-scripts", default=True, help="Texts beyond ASCII too.")
 @shared_options
 def encode(
     texts: Path | None,
     repeats: int,
     seconds: float,
+    clock: str,
     other_scripts: bool,
     json_file: Path | None,
     rivals: str | None,
@@ -189,10 +197,11 @@ def encode(
             for kind in group:
                 click.echo(f"{kind.name} ...", err=True)
             checks = [compared(child, kind, folder) for child, kind in jobs]
-            measured, share = encode_figures(jobs, folder, repeats, seconds)
+            measured, share = encode_figures(jobs, folder, repeats, seconds, clock)
             shares.append(share)
             figures += [{**figure, **checks[place // 2]} for place, figure in enumerate(measured)]
     environment = {**describe_environment(core, versions), "cpu_share": round(min(shares), 3)}
+    environment["clock"] = clock
     environment["texts"] = "generated" if texts is None else "cut from a file"
     publish(figures, environment, json_file)
 
@@ -222,7 +231,7 @@ def kinds(file: Path | None, other_scripts: bool) -> Iterator[tuple[Kind, ...]]:
 
 
 def encode_figures(
-    jobs: Sequence[tuple[Child, Kind]], folder: Path, repeats: int, seconds: float
+    jobs: Sequence[tuple[Child, Kind]], folder: Path, repeats: int, seconds: float, clock: str
 ) -> tuple[list[Figure], float]:
     """Texts a second of each job in each round, cold then warm; the least share of the CPU.
 
@@ -256,7 +265,7 @@ def encode_figures(
     figures: list[Figure] = []
     for (child, kind), series in zip(jobs, answers, strict=True):
         for state in ("cold", "warm"):
-            rates = [one["texts"] / one[state] for one in series]
+            rates = [one["texts"] / one[state][clock] for one in series]
             figures.append(
                 {
                     "what": "encode",
@@ -266,14 +275,17 @@ def encode_figures(
                     "output": child.contestant.output,
                     "lacks": child.contestant.lacks,
                     **statistics("texts_per_s", rates),
-                    "least_seconds": min(one[state] for one in series),
+                    "least_seconds": min(one[state][clock] for one in series),
                     "texts_per_call": kind.texts_per_call,
                     **child.started,
                     "peak_mib": series[-1]["peak_mib"],
                 }
             )
     share = min(
-        one["cpu_seconds"] / (one["cold"] + one["warm"]) for series in answers for one in series
+        one[state]["cpu"] / one[state]["wall"]
+        for series in answers
+        for one in series
+        for state in ("cold", "warm")
     )
     return figures, share
 
@@ -287,7 +299,7 @@ def calls_of_turn(child: Child, kind: Kind, folder: Path, seconds: float) -> int
         answer = child.ask(
             do="encode", texts=str(folder / "texts"), count=step, texts_per_call=step
         )
-    return math.ceil(seconds / float(answer["cold"]) * int(answer["texts"]) / step)
+    return math.ceil(seconds / answer["cold"]["cpu"] * int(answer["texts"]) / step)
 
 
 def compared(child: Child, kind: Kind, folder: Path) -> dict[str, float | None]:

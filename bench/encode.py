@@ -299,7 +299,8 @@ def calls_of_turn(child: Child, kind: Kind, folder: Path, seconds: float) -> int
         answer = child.ask(
             do="encode", texts=str(folder / "texts"), count=step, texts_per_call=step
         )
-    return math.ceil(seconds / answer["cold"]["cpu"] * int(answer["texts"]) / step)
+    calls_per_second = float(answer["texts"] / answer["cold"]["cpu"] / step)
+    return math.ceil(seconds * calls_per_second)
 
 
 def compared(child: Child, kind: Kind, folder: Path) -> dict[str, float | None]:

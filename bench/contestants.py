@@ -297,7 +297,7 @@ def start(name: str, folder: str) -> tuple[Contestant, Encode, dict[str, Any]]:
     """Load a contestant and encode one text, with the time of each step."""
     contestant = next(known for known in CONTESTANTS if known.name == name)
     numpy_mib = memory_mib("VmRSS")
-    begin = time.perf_counter()
+    cpu_begin, begin = time.process_time(), time.perf_counter()
     for module in contestant.modules:
         __import__(module)
     imported = time.perf_counter()
@@ -315,6 +315,7 @@ def start(name: str, folder: str) -> tuple[Contestant, Encode, dict[str, Any]]:
             "load_seconds": loaded - imported,
             "first_seconds": done - loaded,
             "start_seconds": done - begin,
+            "start_cpu_seconds": time.process_time() - cpu_begin,
             "start_mib": memory_mib("VmRSS"),
         },
     )

@@ -424,6 +424,7 @@ def startup(repeats: int, json_file: Path | None, rivals: str | None, core: int 
                         * 1e3
                         for step in steps
                     },
+                    "cpu_ms": float(np.median([one["start_cpu_seconds"] for one in series])) * 1e3,
                     **statistics("ms", [one["start_seconds"] * 1e3 for one in series]),
                     "mib": max(one["start_mib"] or 0 for one in series) or None,
                     "numpy_mib": max(one["numpy_mib"] or 0 for one in series) or None,

@@ -184,7 +184,10 @@ def _started(figures: Sequence[Figure]) -> list[str]:
         [
             figure["contestant"],
             _spread(figure["rounds"]),
-            *(f"{figure[f'{step}_ms']:.1f}" for step in ("import", "load", "first", "numpy")),
+            *(
+                f"{figure[f'{step}_ms']:.1f}"
+                for step in ("cpu", "import", "load", "first", "numpy")
+            ),
             f"{figure['mib'] or 0:.0f}",
             f"{figure['numpy_mib'] or 0:.0f}",
         ]
@@ -192,8 +195,8 @@ def _started(figures: Sequence[Figure]) -> list[str]:
         if figure["what"] == "startup"
     ]
     header = [
-        "by", "ms beyond NumPy", "import", "load", "first vector", "NumPy, ms", "MiB",
-        "MiB of NumPy",
+        "by", "ms beyond NumPy", "of CPU time", "import", "load", "first vector", "NumPy, ms",
+        "MiB", "MiB of NumPy",
     ]  # fmt: skip
     return _table("Import, load and first vector", header, rows)
 

@@ -30,7 +30,11 @@ void run_without_gil(const Native& native) {
             interrupted = interrupted || PyErr_CheckSignals() != 0;
             return interrupted;
         });
-        native(interruption);
+        try {
+            native(interruption);
+        } catch (...) {
+            if (!interrupted) throw;
+        }
     }
     if (interrupted) throw py::error_already_set();
 }

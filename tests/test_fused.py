@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -180,21 +181,87 @@ def test_calls_with_other_settings_at_the_same_time(encoder: Encoder, tmp_path: 
     assert failures == []
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_fork_in_the_middle_of_use(encoder: Encoder) -> None:
-    texts = random_texts(4000, 60)
-    expected = encoder.encode(texts)
-    busy = threading.Thread(target=lambda: [encoder.encode(texts, threads=2) for _ in range(10)])
-    busy.start()
-    time.sleep(0.005)
+FORK_SCRIPT = """
+import os, signal, threading
+import numpy as np
+from nibblevec import Encoder
+
+model = Encoder()
+texts = ["a cup of hot tea %d" % i for i in range(70)]
+expected = model.encode(texts)
+def encode_for_ever():
+    while True:
+        model.encode(texts)
+
+for _ in range(2):
+    threading.Thread(target=encode_for_ever, daemon=True).start()
+for _ in range(60):
     child = os.fork()
     if child == 0:
-        same = np.array_equal(encoder.encode(texts, threads=2), expected)
-        os._exit(0 if same else 1)
+        signal.alarm(60)
+        os._exit(0 if np.array_equal(model.encode(texts), expected) else 1)
     _, status = os.waitpid(child, 0)
-    busy.join()
-    assert os.waitstatus_to_exitcode(status) == 0
+    if status != 0:
+        print("status", status, flush=True)
+        os._exit(1)
+print("all right", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork_in_the_middle_of_use() -> None:
+    # Two threads are somewhere within a call at every fork.
+    command = [sys.executable, "-W", "ignore", "-c", FORK_SCRIPT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=170)
+    assert (done.stdout, done.returncode) == ("all right\n", 0), done.stderr
+
+
+LONG_TEXT_SCRIPT = """
+import signal, sys, time
+from nibblevec import Encoder
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+model = Encoder()
+text = eval(sys.argv[1])
+print("begun", flush=True)
+try:
+    while True:
+        model.encode([text] * 3)
+except KeyboardInterrupt:
+    print(time.time(), flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT of a subprocess")
+@pytest.mark.measured
+@pytest.mark.parametrize(
+    "text", ["chr(0) * 60_000_000", "chr(0x436) * 20_000_000", "'a b ' * 20_000_000"]
+)
+def test_ctrl_c_within_a_long_text(text: str) -> None:
+    command = [sys.executable, "-c", LONG_TEXT_SCRIPT, text]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.2)
+        sent = time.time()
+        process.send_signal(signal.SIGINT)
+        answered = float(process.stdout.readline())
+    assert answered - sent < 1  # a tenth of it, where nobody else wants the processor
+
+
+@pytest.mark.parametrize("kernel", nibblevec.kernels())
+@pytest.mark.parametrize("count", [PIECE_IDS + 3, 3 * PIECE_IDS + 77])
+def test_long_texts_keep_their_end(encoder: Encoder, kernel: str, count: int) -> None:
+    words = ["tea", "hot", "cup", "of", "the"]
+    texts = ["cup", " ".join(words[i * i % 5] for i in range(count)), "tea of the cup"]
+    for length in (1, 64, PIECE_IDS, PIECE_IDS + 3, count + 1):
+        truncation = Truncation(length, keep_end=True)
+        ends = [" ".join(text.split()[-length:]) for text in texts]
+        expected = in_two_steps(encoder, ends, Truncation(), 34, True)
+        actual, cut = fused(encoder, texts, truncation, 34, normalize=True, kernel=kernel)
+        assert_same_bits(actual, expected)
+        assert cut == sum(len(text.split()) > length for text in texts)
 
 
 NO_THREAD_SCRIPT = """

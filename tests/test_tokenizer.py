@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
+from bad_models import left_alone
 from compare_tokenizers import MARKS, ODDITIES, SCRIPTS, RandomTexts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -452,6 +453,12 @@ NOT_EVEN_DEFINED: dict[str, tuple[Change, str]] = {
             added_token(len(VOCABULARY), "\u0301", normalized=True)),
         "normalises to nothing",
     ),
+    "added token of white space": (
+        lambda c: c["added_tokens"].extend(
+            [added_token(len(VOCABULARY), "<x>", rstrip=True),
+             added_token(len(VOCABULARY) + 1, "  ", lstrip=True)]),
+        "an added token of white space is stripped",
+    ),
     "added tokens that become one": (
         lambda c: c["added_tokens"].extend(
             added_token(len(VOCABULARY) + i, text, normalized=True)
@@ -486,6 +493,37 @@ def test_what_is_left_to_the_package(case: str) -> None:
     assert shorter.cut_texts == sum(len(ids) > 1 for ids in expected)
     ends = loaded.encode_batch(texts, Truncation(1, keep_end=True))
     assert ends.ids.tolist() == [ids[-1] for ids in expected if ids]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text"),
+    [
+        ("<x>", "  ", "<x>  "),
+        (" ", "<x>", "  "),
+        ("\t", "<x>", "tea\t\t<x>"),
+    ],
+)
+def test_white_space_that_two_added_tokens_want(first: str, second: str, text: str) -> None:
+    added = [
+        added_token(len(VOCABULARY) + i, token, lstrip=True, rstrip=True)
+        for i, token in enumerate((first, second))
+    ]
+    data = json.dumps(content_with(added=added)).encode()
+    expected = tokenizers.Tokenizer.from_buffer(data).encode(text, add_special_tokens=False).ids
+    loaded = load_tokenizer(data, "file", ROWS)
+    assert loaded.encode_batch((text,), loaded.truncation).ids.tolist() == expected
+
+
+@pytest.mark.malformed
+def test_vocabulary_that_would_take_much_memory(tmp_path: Path) -> None:
+    # Two letters far apart leave a gap behind each node of a trie.
+    letters = ["".join(word) for word in itertools.product("!\u07ff", repeat=14)]
+    vocabulary = [*VOCABULARY, *letters]
+    content = content_with(vocabulary)
+    with left_alone(tmp_path):
+        loaded = load_tokenizer(json.dumps(content).encode(), "file", len(vocabulary))
+    assert isinstance(loaded, PackageTokenizer)
+    assert "its vocabulary would take too much memory" in loaded.path_taken
 
 
 @pytest.mark.malformed

@@ -5,7 +5,6 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -80,7 +79,7 @@ void run_blocks(size_t block_count, size_t threads, Interruption& interruption,
                 --running;
                 one_ended.notify_one();
             });
-        } catch (const std::system_error&) {  // no more threads to be had: go on with these
+        } catch (const std::exception&) {  // no more threads to be had: go on with these
             const std::lock_guard lock(mutex);
             --running;
             break;

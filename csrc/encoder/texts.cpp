@@ -66,8 +66,9 @@ EncodedTexts encode_texts(const Tokenizer& tokenizer, const Kernel& kernel,
             : ids_(ids), interruption_(interruption) {}
         bool take(std::span<const uint32_t> ids) override {
             ids_.insert(ids_.end(), ids.begin(), ids.end());
-            return !interruption_.requested();
+            return goes_on();
         }
+        bool goes_on() override { return !interruption_.requested(); }
 
       private:
         std::vector<uint32_t>& ids_;

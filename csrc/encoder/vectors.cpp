@@ -37,8 +37,10 @@ class BlockPooler final : public IdSink {
         carried_tokens_ += ids.size() - begin;
         begins_[0] = 0;
         text_count_ = 1;
-        return !interruption_.requested();
+        return goes_on();
     }
+
+    bool goes_on() override { return !interruption_.requested(); }
 
     void finish(std::span<const uint32_t> ids) {
         pool_whole_texts(ids);

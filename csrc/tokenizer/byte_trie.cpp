@@ -1,6 +1,7 @@
 #include "tokenizer/byte_trie.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace nibblevec {
 
@@ -9,6 +10,10 @@ namespace {
 // A place for children is looked for among so many free units, then behind all that are used: the
 // time to build stays in proportion to the keys, and single children fill the gaps.
 constexpr int kTries = 24;
+// Vocabularies of languages take about one unit a byte. Keys made to leave gaps everywhere are
+// refused before they take memory out of proportion.
+constexpr size_t kMaxUnitsPerByte = 6;
+constexpr size_t kFreeUnits = size_t{1} << 18;
 constexpr uint32_t kBytes = 256;
 
 // Most keys differ in their first eight bytes, which compare as one number.
@@ -71,6 +76,8 @@ uint32_t ByteTrie::find_base(std::span<const uint8_t> labels) {
 
 uint32_t ByteTrie::add(std::vector<Key> keys) {
     sort_by_bytes(keys);
+    size_t max_units = units_.size() + kFreeUnits;
+    for (const Key& key : keys) max_units += kMaxUnitsPerByte * key.bytes.size();
     const auto make_root = [&] {
         if (first_free_ == kNone) grow();
         const uint32_t root = first_free_;
@@ -105,6 +112,8 @@ uint32_t ByteTrie::add(std::vector<Key> keys) {
         ends.push_back(range.end);
         const uint32_t base = find_base(labels);
         while (base + kBytes > units_.size()) grow();
+        if (units_.size() > max_units)
+            throw std::invalid_argument("its vocabulary would take too much memory");
         units_[range.node].base = base;
         size_t begin = range.begin;
         for (size_t i = 0; i < labels.size(); ++i) {

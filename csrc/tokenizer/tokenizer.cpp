@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -13,6 +12,9 @@ namespace {
 // Idle scratch that is kept, and how much memory a long text may leave in each part of it.
 constexpr size_t kMaxFree = 64;
 constexpr size_t kMaxKeptBytes = size_t{1} << 20;
+
+// Of 4 KB each: below a millisecond of work.
+constexpr size_t kWindowsBetweenAsking = 32;
 
 template <typename Container>
 void forget_if_large(Container& container) {
@@ -25,7 +27,7 @@ std::vector<AddedToken> normalized(std::vector<AddedToken> tokens, const BertWor
     for (AddedToken& token : tokens) {
         std::string normal;
         words.normalize(token.content, normal);
-        if (normal.empty())
+        if (normal.find_first_not_of(' ') == std::string::npos)
             throw std::invalid_argument("added token '" + token.content +
                                         "' normalises to nothing");
         token.content = std::move(normal);
@@ -59,19 +61,20 @@ Tokenizer::Tokenizer(std::span<const std::string_view> tokens, std::span<const u
       words_(bert, wordpiece.max_input_chars_per_word),
       wordpiece_(tokens, ids, wordpiece),
       raw_tokens_(std::move(raw_tokens)) {
+    free_.reserve(kMaxFree);  // so that keeping one never allocates
     if (normalized_tokens.empty()) return;
     normalized_tokens_.emplace(normalized(std::move(normalized_tokens), words_));
     constexpr BertSettings kAsItIs{false, false, false, false};
     normal_words_.emplace(kAsItIs, wordpiece.max_input_chars_per_word);
 }
 
+// Whoever forks while a thread holds the lock leaves the child with a lock that nobody gives back:
+// who does not get it at once does without.
 Tokenizer::Borrowed::Borrowed(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {
-    {
-        const std::lock_guard lock(tokenizer.mutex_);
-        if (!tokenizer.free_.empty()) {
-            scratch_ = std::move(tokenizer.free_.back());
-            tokenizer.free_.pop_back();
-        }
+    if (const std::unique_lock lock(tokenizer.mutex_, std::try_to_lock);
+        lock && !tokenizer.free_.empty()) {
+        scratch_ = std::move(tokenizer.free_.back());
+        tokenizer.free_.pop_back();
     }
     if (!scratch_) scratch_ = std::make_unique<Scratch>();
     scratch_->ids.count = 0;
@@ -84,13 +87,8 @@ Tokenizer::Borrowed::~Borrowed() {
     forget_if_large(scratch_->normal);
     forget_if_large(scratch_->text);
     forget_if_large(scratch_->ids.ids);
-    const std::lock_guard lock(tokenizer_.mutex_);
-    if (tokenizer_.free_.size() < kMaxFree) {
-        try {
-            tokenizer_.free_.push_back(std::move(scratch_));
-        } catch (const std::bad_alloc&) {  // then it is freed
-        }
-    }
+    const std::unique_lock lock(tokenizer_.mutex_, std::try_to_lock);
+    if (lock && tokenizer_.free_.size() < kMaxFree) tokenizer_.free_.push_back(std::move(scratch_));
 }
 
 // The way of one text.
@@ -103,6 +101,7 @@ struct Tokenizer::Run {
     size_t begin = scratch.ids.count;  // of this text's ids
     size_t given = 0;                  // ids that went to the sink
 
+    bool is_cut = false;
     bool is_stopped = false;
 
     // Nothing more of the text matters.
@@ -113,9 +112,11 @@ struct Tokenizer::Run {
 
     void take_words(const BertWords& words, std::string_view text) {
         BertWords::Reader reader(words, kernel, text, scratch.words);
-        while (!is_full() && reader.next()) {
+        for (size_t window = 1; !is_full() && reader.next(); ++window) {
             tokenizer.wordpiece_.encode(scratch.words, scratch.cache, scratch.ids);
             drain();
+            if (window % kWindowsBetweenAsking == 0 && sink != nullptr && !sink->goes_on())
+                is_stopped = true;
         }
     }
 
@@ -141,21 +142,33 @@ struct Tokenizer::Run {
     }
 
     void drain() {
-        if (sink == nullptr || truncation.keep_end || scratch.ids.count < kPieceIds || is_full())
+        if (truncation.keep_end && truncation.max_length != Truncation::kUnlimited) {
+            // Only the last ids matter.
+            if (scratch.ids.count - begin > truncation.max_length + kPieceIds) keep_last();
             return;
+        }
+        if (sink == nullptr || scratch.ids.count < kPieceIds || is_full()) return;
         is_stopped = !sink->take({scratch.ids.ids.data(), scratch.ids.count});
         given += scratch.ids.count - begin;
         scratch.ids.count = begin = 0;
     }
 
-    Encoded finish() {
-        const size_t count = scratch.ids.count - begin;
-        if (count + given <= truncation.max_length) return {count + given, false};
+    void keep_last() {
         uint32_t* ids = scratch.ids.ids.data() + begin;
-        const size_t kept = truncation.max_length - given;
-        if (truncation.keep_end) std::memmove(ids, ids + (count - kept), kept * sizeof *ids);
-        scratch.ids.count = begin + kept;
-        return {truncation.max_length, true};
+        const size_t count = scratch.ids.count - begin;
+        std::memmove(ids, ids + (count - truncation.max_length),
+                     truncation.max_length * sizeof *ids);
+        scratch.ids.count = begin + truncation.max_length;
+        is_cut = true;
+    }
+
+    Encoded finish() {
+        if (scratch.ids.count - begin + given > truncation.max_length) {
+            if (truncation.keep_end) keep_last();
+            scratch.ids.count = begin + (truncation.max_length - given);
+            is_cut = true;
+        }
+        return {scratch.ids.count - begin + given, is_cut};
     }
 };
 

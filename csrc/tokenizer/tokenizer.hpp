@@ -25,6 +25,8 @@ class IdSink {
     virtual ~IdSink() = default;
     // Returns whether to go on.
     virtual bool take(std::span<const uint32_t> ids) = 0;
+    // Asked every so often within a long text, whether there are ids or not.
+    virtual bool goes_on() = 0;
 };
 
 struct Encoded {
@@ -34,7 +36,9 @@ struct Encoded {
 
 // How many ids of a text are kept, and of which end.
 struct Truncation {
-    size_t max_length = std::numeric_limits<size_t>::max();
+    static constexpr size_t kUnlimited = std::numeric_limits<size_t>::max();
+
+    size_t max_length = kUnlimited;
     bool keep_end = false;
 };
 

@@ -176,8 +176,14 @@ def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
     """
     if path == STANDARD_STREAM:
         writer = JsonLinesWriter(sys.stdout.buffer, dims)
-        yield writer
-        sys.stdout.buffer.flush()
+        try:
+            yield writer
+            sys.stdout.buffer.flush()
+        except OSError:
+            # What is left in the buffer must not fail again when the interpreter ends.
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise
         return
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in WRITERS:

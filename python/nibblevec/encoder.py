@@ -242,7 +242,7 @@ class Encoder:
 
     @max_seq_length.setter
     def max_seq_length(self, length: SupportsIndex | None) -> None:
-        tokens = None if length is None else operator.index(length)
+        tokens = None if length is None else min(operator.index(length), sys.maxsize)
         if tokens is not None and tokens < 1:
             raise ValueError(f"max_seq_length must be at least 1, not {tokens}")
         self._truncation = Truncation(tokens, self._tokenizer.truncation.keep_end)

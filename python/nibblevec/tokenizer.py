@@ -303,6 +303,7 @@ def _native_added_tokens(
     _require(isinstance(entries, list), "its added tokens are no array")
     tokens = []
     ids: dict[str, int] = {}
+    strips = any(entry.get("lstrip") or entry.get("rstrip") for entry in entries)
     for entry in entries:
         _require(
             set(entry) == {"id", "content", "special", *flags}
@@ -311,6 +312,8 @@ def _native_added_tokens(
         )
         content = entry["content"]
         _require(content != "" and _is_text(content), "an added token is no text")
+        # Two that want the same white space: `tokenizers` drops one, or fails.
+        _require(not (strips and content.isspace()), "an added token of white space is stripped")
         _require(content not in ids, f"added token {content!a:.80} occurs twice")
         # What `tokenizers` gives to a token that the vocabulary lacks, whatever the file says.
         number = vocabulary.get(content)

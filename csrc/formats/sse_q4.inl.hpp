@@ -26,13 +26,13 @@ inline void add_q4_tile(const TableView& table, const Tokens& tokens, const Q4We
         units[u] = resume ? load_q4_unit(tile_sum + u * kQ4UnitDims) : zero_q4_unit();
 
     const size_t offset = first_dim / 2;
-    const size_t prefetch_bytes = first_dim == 0 ? (dims + 1) / 2 : 0;  // all tiles' bytes at once
+    const uint8_t* rows = table.rows + offset;
     const uint32_t* ids = tokens.ids;
     const size_t known_ids = tokens.count + tokens.ids_beyond;
     for (size_t t = 0; t < tokens.count; ++t) {
         if (t + kPrefetchTokens < known_ids)
-            prefetch(table.rows + ids[t + kPrefetchTokens] * table.row_bytes, prefetch_bytes);
-        const uint8_t* codes = table.rows + ids[t] * table.row_bytes + offset;
+            prefetch(rows + ids[t + kPrefetchTokens] * table.row_bytes, kUnits * kQ4UnitBytes);
+        const uint8_t* codes = rows + ids[t] * table.row_bytes;
         uint8_t copy[kUnits * kQ4UnitBytes];
         if (ids[t] >= table.overreadable_rows) {
             const size_t left = table.row_bytes - offset;

@@ -515,6 +515,7 @@ def test_white_space_that_two_added_tokens_want(first: str, second: str, text: s
 
 
 @pytest.mark.malformed
+@pytest.mark.measured
 def test_vocabulary_that_would_take_much_memory(tmp_path: Path) -> None:
     # Two letters far apart leave a gap behind each node of a trie.
     letters = ["".join(word) for word in itertools.product("!\u07ff", repeat=14)]

@@ -12,7 +12,7 @@ namespace {
 constexpr int kTries = 24;
 // Vocabularies of languages take about one unit a byte. Keys made to leave gaps everywhere are
 // refused before they take memory out of proportion.
-constexpr size_t kMaxUnitsPerByte = 6;
+constexpr size_t kMaxUnitsPerByte = 2;
 constexpr size_t kFreeUnits = size_t{1} << 18;
 constexpr uint32_t kBytes = 256;
 

@@ -17,14 +17,6 @@ struct BFloat16Numbers {
     static Floats load(const uint8_t* bytes) noexcept { return load_bfloat16(bytes); }
 };
 
-// Unless the loops over a tile's vectors are unrolled, the sums live in memory. GCC by itself
-// unrolls loops so long only after it has decided what may live in registers.
-#if defined(__GNUC__)
-#define NIBBLEVEC_UNROLL _Pragma("GCC unroll 16")
-#else
-#define NIBBLEVEC_UNROLL
-#endif
-
 // Only the smallest tile may reach beyond the row.
 template <class Numbers, size_t kVectors, bool kWeighted>
 inline void add_plain_tile(const TableView& table, const Tokens& tokens, size_t first_dim,
@@ -69,7 +61,6 @@ inline void add_plain_tile(const TableView& table, const Tokens& tokens, size_t 
     for (size_t v = 0; v < kVectors; ++v) store(tile_sum + v * kLaneCount, sums[v]);
     if (partial) memcpy(sum + first_dim, edge, tile_dims * sizeof(float));
 }
-#undef NIBBLEVEC_UNROLL
 
 template <class Numbers, bool kWeighted>
 inline void sum_plain_tiles(const TableView& table, const Tokens& tokens, size_t dims, bool resume,

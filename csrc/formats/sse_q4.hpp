@@ -9,10 +9,10 @@
 namespace nibblevec {
 
 // The sixteen weights of one row, in whatever order the lanes like to look them up.
-struct alignas(64) Q4Weights {
+struct alignas(64) Q4WeightBytes {
     uint8_t bytes[64];
 };
-static_assert(sizeof(Q4Weights) == 16 * sizeof(float));
+static_assert(sizeof(Q4WeightBytes) == 16 * sizeof(float));
 
 // (code / 7.5f - 1.0f) for each code, rounded as the format says.
 alignas(64) constexpr float kQ4Levels[16] = {

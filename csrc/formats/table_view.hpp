@@ -9,9 +9,9 @@ namespace nibblevec {
 enum class RowFormat : uint8_t { sse_q4, float32, float16, bfloat16 };
 inline constexpr size_t kRowFormatCount = 4;
 
-// A kernel reads whole vectors, so up to one byte less than the widest vector past the last byte
-// that it needs.
-inline constexpr size_t kMaxOverreadBytes = 63;
+// A kernel reads whole vectors, some of them from two bytes further on, so up to one byte more than
+// the widest vector past the last byte that it needs.
+inline constexpr size_t kMaxOverreadBytes = 65;
 
 // A table of token embeddings in the bytes it came in. Borrowed: whoever makes the view keeps the
 // bytes alive, unmoved and unchanged while a kernel runs. Nothing here need be aligned.

@@ -1,9 +1,19 @@
 // All algorithms, on the lanes of the including file, put together as one `Kernel`.
 
+// Unless the loops over a tile's vectors are unrolled, the sums live in memory. GCC by itself
+// unrolls loops so long only after it has decided what may live in registers.
+#if defined(__GNUC__)
+#define NIBBLEVEC_UNROLL _Pragma("GCC unroll 16")
+#else
+#define NIBBLEVEC_UNROLL
+#endif
+
 #include "formats/plain.inl.hpp"
 #include "formats/sse_q4.inl.hpp"
 #include "kernel/head.inl.hpp"
 #include "kernel/scan_words.inl.hpp"
+
+#undef NIBBLEVEC_UNROLL
 
 constexpr Kernel make_kernel(const char* name) noexcept {
     return {name,

@@ -62,10 +62,12 @@ inline void prefetch(const uint8_t* bytes, size_t count) noexcept {
 // dimensions, the low ones the odd: `even[k]` holds dimensions 8k, 8k+2, 8k+4, 8k+6 of either half.
 constexpr size_t kQ4UnitBytes = 32;
 constexpr size_t kQ4TileUnits = 1;
+constexpr bool kQ4KeepsWeights = true;
 struct Q4Unit {
     __m256 even[4];
     __m256 odd[4];
 };
+using Q4Weights = Q4WeightBytes;
 struct Q4Lookup {
     __m256i planes[4];
 };

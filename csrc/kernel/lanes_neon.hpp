@@ -54,9 +54,11 @@ inline void prefetch(const uint8_t* bytes, size_t count) noexcept {
 // dimensions, its sums in the order of the dimensions.
 constexpr size_t kQ4UnitBytes = 16;
 constexpr size_t kQ4TileUnits = 2;
+constexpr bool kQ4KeepsWeights = true;
 struct Q4Unit {
     float32x4_t sums[8];
 };
+using Q4Weights = Q4WeightBytes;
 struct Q4Lookup {
     uint8x16_t planes[4];
 };

@@ -118,9 +118,11 @@ inline void prefetch(const uint8_t*, size_t) noexcept {}
 // sse_q4: one unit is 16 bytes, its sums in the order of the dimensions.
 constexpr size_t kQ4UnitBytes = 16;
 constexpr size_t kQ4TileUnits = 1;
+constexpr bool kQ4KeepsWeights = true;
 struct Q4Unit {
     float sums[2 * kQ4UnitBytes];
 };
+using Q4Weights = Q4WeightBytes;
 struct Q4Lookup {
     float weights[16];
 };

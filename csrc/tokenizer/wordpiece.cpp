@@ -130,7 +130,7 @@ void WordPiece::encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids)
     uint32_t* next = ids.ids.data() + ids.count;
 
     // In two steps, so that the lines of a group of words are fetched side by side.
-    constexpr size_t kGroup = 16;
+    constexpr size_t kGroup = 64;
     WordTable::Key keys[kGroup];
     const std::span<const WordSpan> spans = words.words();
     for (size_t begin = 0; begin < spans.size(); begin += kGroup) {

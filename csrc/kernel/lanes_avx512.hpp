@@ -3,7 +3,7 @@
 
 using Floats = __m512;
 constexpr size_t kLaneCount = 16;
-constexpr size_t kPrefetchTokens = 8;
+constexpr size_t kPrefetchTokens = 16;
 constexpr size_t kHeadVectors = 4;
 constexpr size_t kPlainTileVectors = 16;
 

@@ -129,9 +129,11 @@ void WordPiece::encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids)
     ids.reserve(most);
     uint32_t* next = ids.ids.data() + ids.count;
 
-    // In two steps, so that the lines of a group of words are fetched side by side.
+    // In three steps, so that the lines of a group of words are fetched side by side, and then those
+    // of the cache for the words that are not whole ones.
     constexpr size_t kGroup = 64;
     WordTable::Key keys[kGroup];
+    const WordEntry* entries[kGroup];
     const std::span<const WordSpan> spans = words.words();
     for (size_t begin = 0; begin < spans.size(); begin += kGroup) {
         const size_t group = std::min(kGroup, spans.size() - begin);
@@ -141,21 +143,22 @@ void WordPiece::encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids)
             whole_words_.prefetch(keys[i]);
         }
         for (size_t i = 0; i < group; ++i) {
+            entries[i] = whole_words_.find(keys[i]);
+            if (entries[i] == nullptr) cache.prefetch(keys[i]);
+        }
+        for (size_t i = 0; i < group; ++i) {
             const WordTable::Key& key = keys[i];
-            const uint8_t* word = words.bytes.data() + spans[begin + i].begin;
-            if (key.byte_count > WordEntry::kMaxBytes) {
-                next += match(word, key.byte_count, next);
-                continue;
-            }
-            const WordEntry* entry = whole_words_.find(key);
-            if (entry == nullptr) entry = cache.find(key);
+            const bool is_short = key.byte_count <= WordEntry::kMaxBytes;
+            const WordEntry* entry = entries[i];
+            if (entry == nullptr && is_short) entry = cache.find(key);
             if (entry != nullptr) {
                 std::memcpy(next, entry->ids, sizeof entry->ids);
                 next += entry->id_count;
                 continue;
             }
+            const uint8_t* word = words.bytes.data() + spans[begin + i].begin;
             const size_t count = match(word, key.byte_count, next);
-            if (count <= WordEntry::kMaxIds) cache.replace(key, {next, count});
+            if (is_short && count <= WordEntry::kMaxIds) cache.replace(key, {next, count});
             next += count;
         }
     }

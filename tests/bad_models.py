@@ -12,7 +12,8 @@ import pytest
 
 from nibblevec import Encoder, ModelFormatError
 
-MAX_SECONDS = 1
+MAX_SECONDS = 1  # of work; where others have the CPU it may take longer
+MAX_WAIT_SECONDS = 10
 MAX_BYTES = 64 << 20
 
 
@@ -27,9 +28,10 @@ def left_alone(folder: Path) -> Iterator[None]:
 
     before = state()
     resident = _resident_after_forgetting_the_peak()
-    begin = time.perf_counter()
+    begin, work_begin = time.perf_counter(), time.process_time()
     yield
-    assert time.perf_counter() - begin < MAX_SECONDS
+    assert time.process_time() - work_begin < MAX_SECONDS
+    assert time.perf_counter() - begin < MAX_WAIT_SECONDS
     assert _memory("VmHWM") - resident < MAX_BYTES
     assert state() == before
 

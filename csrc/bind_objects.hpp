@@ -3,12 +3,14 @@
 #include <pybind11/numpy.h>
 
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <utility>
 
 #include "bind_call.hpp"
+#include "formats/half.hpp"
 #include "formats/table_view.hpp"
 #include "kernel/kernel.hpp"
 
@@ -17,8 +19,8 @@ namespace nibblevec {
 
 inline constexpr size_t kMaxRows = std::numeric_limits<uint32_t>::max();
 
-inline constexpr const char* kFormatNames[kRowFormatCount] = {"sse_q4", "float32", "float16",
-                                                              "bfloat16"};
+inline constexpr const char* kFormatNames[kRowFormatCount] = {
+    "sse_q4", "float32", "float16", "bfloat16", "int8", "q4_k", "q6_k"};
 
 inline RowFormat format_named(const std::string& name) {
     std::string known;
@@ -63,6 +65,10 @@ class Table {
         if (format == RowFormat::sse_q4 && dim % 2 != 0)
             throw py::value_error("dim " + std::to_string(dim) +
                                   " is odd; sse_q4 packs two dimensions in a byte");
+        if (dim % dim_unit(format) != 0)
+            throw py::value_error("dim " + std::to_string(dim) + " is not a multiple of " +
+                                  std::to_string(dim_unit(format)) + ", the superblock of " +
+                                  name_of(format));
         const size_t scale_bytes = format == RowFormat::sse_q4 ? sizeof(float) : 0;
         const size_t stride = row_bytes(format, dim) + scale_bytes;
         const auto size = static_cast<size_t>(buffer.size);
@@ -81,6 +87,12 @@ class Table {
             scales = bytes + row_count * row_bytes(format, dim);
             check_scales(scales, row_count);
         }
+        if (format == RowFormat::q4_k) {
+            check_superblocks<Q4KBlock>(bytes, row_count, dim, "d", offsetof(Q4KBlock, d));
+            check_superblocks<Q4KBlock>(bytes, row_count, dim, "dmin", offsetof(Q4KBlock, dmin));
+        }
+        if (format == RowFormat::q6_k)
+            check_superblocks<Q6KBlock>(bytes, row_count, dim, "d", offsetof(Q6KBlock, d));
         return make_table_view(format, row_count, dim, bytes, scales);
     }
 
@@ -91,6 +103,23 @@ class Table {
             if (!std::isfinite(scale))
                 throw py::value_error("scale of row " + std::to_string(row) + " is " +
                                       std::to_string(scale) + ", expected a finite number");
+        }
+    }
+
+    // The float16 called `name`, which lies `offset` bytes into each superblock.
+    template <class Block>
+    static void check_superblocks(const uint8_t* bytes, size_t row_count, size_t dim,
+                                  const char* name, size_t offset) {
+        constexpr uint16_t kExponent = 0x7c00;  // all ones: an infinity or a NaN
+        const size_t row_blocks = dim / Block::kDims;
+        for (size_t i = 0; i < row_count * row_blocks; ++i) {
+            uint16_t half;
+            std::memcpy(&half, bytes + i * sizeof(Block) + offset, sizeof half);
+            if ((half & kExponent) == kExponent)
+                throw py::value_error(
+                    std::string(name) + " of superblock " + std::to_string(i % row_blocks) +
+                    " of row " + std::to_string(i / row_blocks) + " is " +
+                    std::to_string(float32_from_float16(half)) + ", expected a finite number");
         }
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import reference
 from numpy.typing import NDArray
-from tables import FORMATS, random_table
+from tables import FORMATS, dim_unit, random_table
 
 MAGIC = b"NVCASES1"
 SUM, HEAD = 0, 1
@@ -21,7 +21,8 @@ ROWS = 11
 DIMS = (
     *((dim, dim) for dim in (2, 8, 16, 30, 32, 34, 62, 64, 66, 126, 128, 130, 254, 256, 258)),
     *((dim, dim) for dim in (384, 510, 512, 514, 1024)),
-    *((512, dims) for dims in (1, 15, 33, 63, 127, 129, 257, 511)),
+    *((512, dims) for dims in (1, 15, 33, 63, 127, 129, 192, 193, 257, 511)),
+    (1024, 705),
 )
 # Tokens, and how many of them in a first piece.
 COUNTS = ((0, 0), (1, 0), (2, 1), (7, 7), (8, 3), (9, 0), (31, 30), (64, 0), (65, 1), (130, 70))
@@ -37,6 +38,8 @@ def sized(array: NDArray[Any]) -> bytes:
 
 def sum_cases(random: np.random.Generator) -> Iterator[bytes]:
     for row_format, (dim, dims) in product(FORMATS, DIMS):
+        if dim % dim_unit(row_format) != 0:
+            continue
         table, rows = random_table(row_format, ROWS, dim, random)
         for index, (count, first_piece) in enumerate(COUNTS):
             ids = random.integers(0, ROWS, count).astype(np.uint32)

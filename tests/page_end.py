@@ -15,7 +15,7 @@ import numpy as np
 import reference
 from bits import assert_same_bits
 from numpy.typing import NDArray
-from tables import FORMATS, random_table
+from tables import FORMATS, dim_unit, random_table
 
 from nibblevec import _core
 
@@ -94,7 +94,9 @@ def main(argument: str) -> None:
     for row_format in FORMATS:
         # Behind few rows there are few scales, so codes come close to the page too.
         for row_count in (1, 2, 5, 17):
-            for dim in (2, 8, 16, 30, 32, 34, 64, 126, 128, 130, 254, 256, 258, 510, 514):
+            for dim in (2, 8, 16, 30, 32, 34, 64, 126, 128, 130, 254, 256, 258, 510, 514, 768):
+                if dim % dim_unit(row_format) != 0:
+                    continue
                 for dims in sorted({dim, dim - 1, dim // 2, 1}):
                     check(argument, row_format, row_count, dim, dims)
 

@@ -38,7 +38,7 @@ def decode_sse_q4(codes: ByteArray, scales: FloatArray) -> FloatArray:
 
 
 def decode_plain(numbers: ByteArray, row_format: str) -> FloatArray:
-    """Rows of float32, float16 or bfloat16 as float32 [rows, dim]; nothing is rounded.
+    """Rows of float32, float16, bfloat16 or int8 as float32 [rows, dim]; nothing is rounded.
 
     Args:
         numbers: uint8 [rows, row_bytes], little-endian.
@@ -47,7 +47,110 @@ def decode_plain(numbers: ByteArray, row_format: str) -> FloatArray:
     if row_format == "bfloat16":  # the upper half of a float32
         return (numbers.view("<u2").astype(np.uint32) << 16).view(np.float32)
     with np.errstate(invalid="ignore"):
-        return numbers.view({"float32": "<f4", "float16": "<f2"}[row_format]).astype(np.float32)
+        types = {"float32": "<f4", "float16": "<f2", "int8": "i1"}
+        return numbers.view(types[row_format]).astype(np.float32)
+
+
+Q4_K_BYTES, Q6_K_BYTES = 144, 210
+SUPERBLOCK_DIMS = 256
+
+
+def decode_q4_k(rows: ByteArray) -> FloatArray:
+    """Rows as float32 [rows, dim]: ``(d * scale) * q - dmin * minimum``.
+
+    A superblock: float16 d, float16 dmin, 12 bytes of scales and minima, 128 bytes of codes. Each
+    32 weights have a scale and a minimum; each 64 have 32 bytes, in whose low nibbles are the
+    first 32 codes.
+
+    Args:
+        rows: uint8 [rows, dim / 256 * 144].
+    """
+    blocks = rows.reshape(-1, Q4_K_BYTES)
+    weights = np.empty((len(blocks), SUPERBLOCK_DIMS), np.float32)
+    for block, out in zip(blocks, weights, strict=True):
+        d, dmin = block[:4].view("<f2").astype(np.float32)
+        s = [int(byte) for byte in block[4:16]]
+        codes = block[16:]
+        for j in range(8):
+            if j < 4:
+                scale, minimum = s[j] & 63, s[j + 4] & 63
+            else:
+                scale = (s[j + 4] & 0xF) | (s[j - 4] >> 6) << 4
+                minimum = s[j + 4] >> 4 | (s[j] >> 6) << 4
+            pair = codes[32 * (j // 2) : 32 * (j // 2) + 32]
+            q = (pair & 15 if j % 2 == 0 else pair >> 4).astype(np.float32)
+            out[32 * j : 32 * j + 32] = (d * f32(scale)) * q - dmin * f32(minimum)
+    return weights.reshape(len(rows), -1)
+
+
+def pack_q4_k(
+    d: NDArray[np.float16],
+    dmin: NDArray[np.float16],
+    scales: ByteArray,
+    minima: ByteArray,
+    codes: ByteArray,
+) -> ByteArray:
+    """Superblocks as uint8 [blocks, 144], of the numbers that `decode_q4_k` finds in them.
+
+    Args:
+        d: [blocks].
+        dmin: [blocks].
+        scales: below 64, [blocks, 8].
+        minima: below 64, [blocks, 8].
+        codes: below 16, [blocks, 256].
+    """
+    blocks = np.zeros((len(d), Q4_K_BYTES), np.uint8)
+    blocks[:, :2] = d.astype("<f2")[:, None].view(np.uint8)
+    blocks[:, 2:4] = dmin.astype("<f2")[:, None].view(np.uint8)
+    for j in range(4):
+        blocks[:, 4 + j] = scales[:, j] | (scales[:, j + 4] >> 4) << 6
+        blocks[:, 8 + j] = minima[:, j] | (minima[:, j + 4] >> 4) << 6
+        blocks[:, 12 + j] = (scales[:, j + 4] & 15) | (minima[:, j + 4] & 15) << 4
+        pair = codes[:, 64 * j : 64 * j + 64]
+        blocks[:, 16 + 32 * j : 48 + 32 * j] = pair[:, :32] | pair[:, 32:] << 4
+    return blocks
+
+
+def decode_q6_k(rows: ByteArray) -> FloatArray:
+    """Rows as float32 [rows, dim]: ``(d * scale) * (q - 32)``.
+
+    A superblock: 128 bytes with the low four bits of the codes, 64 with the upper two, 16 int8
+    scales, one for each 16 weights, float16 d. Weight w of half h has its low bits in byte
+    64 h + w mod 64, in the low nibble where w < 64; its upper bits in byte 32 h + w mod 32, at bit
+    2 (w / 32).
+
+    Args:
+        rows: uint8 [rows, dim / 256 * 210].
+    """
+    blocks = rows.reshape(-1, Q6_K_BYTES)
+    weights = np.empty((len(blocks), SUPERBLOCK_DIMS), np.float32)
+    low, high = blocks[:, :128], blocks[:, 128:192]
+    scales = blocks[:, 192:208].view(np.int8).astype(np.float32)
+    d = np.ascontiguousarray(blocks[:, 208:]).view("<f2").astype(np.float32)[:, 0]
+    for i in range(SUPERBLOCK_DIMS):
+        h, w = divmod(i, 128)
+        bits = low[:, 64 * h + w % 64] >> (0 if w < 64 else 4) & 15
+        bits = bits | (high[:, 32 * h + w % 32] >> 2 * (w // 32) & 3) << 4
+        weights[:, i] = (d * scales[:, i // 16]) * (bits.astype(np.float32) - f32(32))
+    return weights.reshape(len(rows), -1)
+
+
+def pack_q6_k(d: NDArray[np.float16], scales: NDArray[np.int8], codes: ByteArray) -> ByteArray:
+    """Superblocks as uint8 [blocks, 210], of the numbers that `decode_q6_k` finds in them.
+
+    Args:
+        d: [blocks].
+        scales: [blocks, 16].
+        codes: below 64, [blocks, 256].
+    """
+    blocks = np.zeros((len(d), Q6_K_BYTES), np.uint8)
+    for i in range(SUPERBLOCK_DIMS):
+        h, w = divmod(i, 128)
+        blocks[:, 64 * h + w % 64] |= (codes[:, i] & 15) << (0 if w < 64 else 4)
+        blocks[:, 128 + 32 * h + w % 32] |= (codes[:, i] >> 4) << 2 * (w // 32)
+    blocks[:, 192:208] = scales.view(np.uint8)
+    blocks[:, 208:] = d.astype("<f2")[:, None].view(np.uint8)
+    return blocks
 
 
 def quantize_sse_q4(weights: FloatArray) -> tuple[ByteArray, FloatArray]:

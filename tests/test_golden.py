@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import nibblevec
 from nibblevec import Table, _core
+from nibblevec.table import RowFormat
 
 FOLDER = Path(__file__).parent / "golden"
 Golden = dict[str, NDArray[Any]]
@@ -69,6 +70,33 @@ def test_pooled(golden: Golden, kernel: str, name: str) -> None:
         kernel=kernel,
     )
     assert_same_bits(out, expected)
+
+
+@every_kernel
+@pytest.mark.parametrize(
+    ("row_format", "stored", "unit"),
+    [("int8", "int8_numbers", 1), ("q4_k", "q4_k_blocks", 144), ("q6_k", "q6_k_blocks", 210)],
+)
+def test_sums_of_other_formats(
+    golden: Golden, kernel: str, row_format: RowFormat, stored: str, unit: int
+) -> None:
+    dim = golden[stored].shape[1] // unit * (256 if unit > 1 else 1)
+    table = Table.from_buffer(golden[stored], dim=dim, format=row_format)
+    if unit > 1:
+        assert_same_bits(table.dequantize(), golden[f"{row_format}_decoded"])
+    for name in (f"{row_format}_sums", f"{row_format}_weighted_sums"):
+        if name in golden:
+            out = np.empty_like(golden[name])
+            weights = golden["token_weights"] if "weighted" in name else None
+            _core.pool(
+                table.native,
+                golden["float_ids"],
+                golden["offsets"],
+                out,
+                weights=weights,
+                kernel=kernel,
+            )
+            assert_same_bits(out, golden[name])
 
 
 @every_kernel

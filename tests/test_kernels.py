@@ -22,7 +22,14 @@ import reference
 from bits import assert_same_bits, bits
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from tables import FORMATS, PLAIN_FORMATS, random_table
+from tables import (
+    FORMATS,
+    PLAIN_FORMATS,
+    SUPERBLOCK_FORMATS,
+    decode_superblocks,
+    dim_unit,
+    random_table,
+)
 
 import nibblevec
 from nibblevec import _core
@@ -30,20 +37,22 @@ from nibblevec import _core
 FloatArray = NDArray[np.float32]
 Vectors = tuple[FloatArray, FloatArray, FloatArray]
 
-DIMS = (2, 8, 16, 30, 32, 34, 64, 384, 510, 512, 514, 1024)
+DIMS = (2, 8, 16, 30, 32, 34, 64, 256, 384, 510, 512, 514, 768, 1024)
 # Pairs of a table's dim and how many are computed.
 TRUNCATIONS = (
     *((512, dims) for dims in (1, 2, 15, 17, 31, 33, 63, 65, 127, 128, 129, 191, 255, 257, 511)),
     *((30, dims) for dims in (1, 15, 16, 29)),
     *((34, dims) for dims in (31, 32, 33)),
     *((130, dims) for dims in (127, 128, 129)),
-    (1024, 513),
-)
+    (512, 64), (512, 192), (512, 193), (512, 256), (512, 320), (512, 321), (512, 448),
+    *((1024, dims) for dims in (192, 512, 513, 704, 705, 767, 768, 769)),
+)  # fmt: skip
 TOKEN_COUNTS = (0, 1, 2, 7, 8, 9, 31, 63, 64, 65, 129, 1000)
 PIECE_TOKENS = 1 << 16  # a longer bag is summed in pieces
 
 every_kernel = pytest.mark.parametrize("kernel", nibblevec.kernels())
 every_format = pytest.mark.parametrize("row_format", FORMATS)
+every_superblock_format = pytest.mark.parametrize("row_format", SUPERBLOCK_FORMATS)
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,18 @@ def plain_sample(row_format: str, numbers: NDArray[np.uint8]) -> Sample:
     dim = numbers.shape[1] // PLAIN_FORMATS[row_format]
     table = _core.Table(np.frombuffer(numbers.tobytes(), np.uint8), dim, row_format)
     return Sample(table, reference.decode_plain(numbers, row_format))
+
+
+def superblock_sample(row_format: str, blocks: NDArray[np.uint8]) -> Sample:
+    """A table of superblocks, one a row."""
+    table = _core.Table(np.frombuffer(blocks.tobytes(), np.uint8), 256, row_format)
+    return Sample(table, decode_superblocks(row_format, blocks))
+
+
+def possible_dim(row_format: str, dim: int) -> int:
+    """``dim``, or the least above it that the format can have."""
+    unit = dim_unit(row_format)
+    return -(-dim // unit) * unit
 
 
 @functools.cache
@@ -165,9 +186,11 @@ def apply_head(
 
 
 @every_kernel
-@every_format
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize(
+    ("row_format", "dim"),
+    [(name, dim) for name in FORMATS for dim in DIMS if dim % dim_unit(name) == 0],
+)
 def test_sums(kernel: str, row_format: str, dim: int, weighted: bool) -> None:
     chosen = sample(row_format, dim)
     actual = pool(chosen, random_bags(len(chosen.rows)), kernel, weighted=weighted)
@@ -175,8 +198,10 @@ def test_sums(kernel: str, row_format: str, dim: int, weighted: bool) -> None:
 
 
 @every_kernel
-@every_format
-@pytest.mark.parametrize(("dim", "dims"), TRUNCATIONS)
+@pytest.mark.parametrize(
+    ("row_format", "dim", "dims"),
+    [(name, *pair) for name in FORMATS for pair in TRUNCATIONS if pair[0] % dim_unit(name) == 0],
+)
 def test_truncated_sums(kernel: str, row_format: str, dim: int, dims: int) -> None:
     chosen = sample(row_format, dim)
     bags = random_bags(len(chosen.rows))
@@ -193,7 +218,7 @@ def test_unaligned_tables(kernel: str, row_format: str, dim: int) -> None:
     for row_count in (1, 3, 5):
         bags = random_bags(row_count, (0, 1, 2, 9))
         for shift in range(4):
-            chosen = sample(row_format, dim, row_count, shift)
+            chosen = sample(row_format, possible_dim(row_format, dim), row_count, shift)
             expected = reference.sum_rows(chosen.rows, bags.ids, bags.offsets)
             assert_same_bits(pool(chosen, bags, kernel), expected)
 
@@ -249,10 +274,76 @@ def test_every_number_of_16_bits(kernel: str, row_format: str) -> None:
 
 
 @every_kernel
+def test_every_number_of_8_bits(kernel: str) -> None:
+    chosen = plain_sample("int8", np.arange(256, dtype=np.uint8)[None])
+    expected = np.concatenate([np.arange(128), np.arange(-128, 0)]).astype(np.float32)[None]
+    assert_same_bits(chosen.rows, expected)
+    one = Bags(np.zeros(1, np.uint32), np.array([0, 1]), np.ones(1, np.float32))
+    assert_same_bits(pool(chosen, one, kernel), expected)
+    assert_same_bits(_core.dequantize(chosen.table, one.ids), expected)
+
+
+# Zeros, the least subnormal, the greatest subnormal, the least normal, ordinary, the greatest.
+SPECIAL_HALVES = np.array(
+    [0.0, -0.0, 6e-8, -6e-8, 6.1e-5, 6.104e-5, 0.3333, -1.0, 65504.0, -65504.0], np.float16
+)
+
+
+@functools.cache
+def every_superblock(row_format: str) -> Sample:
+    """Every scale with every minimum and code; the superblocks' own scales are special numbers."""
+    if row_format == "q4_k":
+        pairs = np.arange(64 * 64).reshape(-1, 8)
+        count = len(pairs)
+        blocks = reference.pack_q4_k(
+            np.resize(SPECIAL_HALVES, count),
+            np.resize(SPECIAL_HALVES.repeat(len(SPECIAL_HALVES)), count),
+            (pairs // 64).astype(np.uint8),
+            (pairs % 64).astype(np.uint8),
+            np.tile(np.arange(256, dtype=np.uint8) * 7 % 16, (count, 1)),
+        )
+    else:
+        # Sixteen codes a sub-block: each scale comes four times.
+        scales = np.arange(1024).reshape(-1, 16)
+        count = len(scales) * len(SPECIAL_HALVES)
+        codes = np.tile(np.arange(16), (len(scales), 16, 1))
+        codes = (codes + 16 * (np.arange(1024) // 256).reshape(-1, 16, 1)) % 64
+        blocks = reference.pack_q6_k(
+            SPECIAL_HALVES.repeat(len(scales)),
+            np.tile(scales.astype(np.uint8).view(np.int8), (len(SPECIAL_HALVES), 1)),
+            np.tile(codes.astype(np.uint8).reshape(-1, 256), (len(SPECIAL_HALVES), 1)),
+        )
+    return superblock_sample(row_format, blocks)
+
+
+@every_kernel
+@every_superblock_format
+def test_every_scale_and_code(kernel: str, row_format: str) -> None:
+    chosen = every_superblock(row_format)
+    count = len(chosen.rows)
+    alone = Bags(
+        np.arange(count, dtype=np.uint32), np.arange(count + 1), random_bags(count).weights[:count]
+    )
+    assert_same_bits(_core.dequantize(chosen.table, alone.ids), chosen.rows)
+    for weighted in (False, True):
+        weights = alone.weights if weighted else None
+        expected = reference.sum_rows(chosen.rows, alone.ids, alone.offsets, weights)
+        assert_same_bits(pool(chosen, alone, kernel, weighted=weighted), expected)
+    # Where one product cancels another, where a sum rounds, and with weights of all kinds.
+    bags = random_bags(count)
+    special = np.array([1, -1, 0, -0.0, 1e-38, 1e35, np.inf, np.nan], np.float32)
+    bags = Bags(bags.ids, bags.offsets, np.resize(special, len(bags.ids)))
+    for weighted in (False, True):
+        weights = bags.weights if weighted else None
+        expected = reference.sum_rows(chosen.rows, bags.ids, bags.offsets, weights)
+        assert_same_bits(pool(chosen, bags, kernel, weighted=weighted), expected)
+
+
+@every_kernel
 @every_format
 @pytest.mark.parametrize("extra", [-1, 0, 1, PIECE_TOKENS + 70])
 def test_bags_in_pieces(kernel: str, row_format: str, extra: int) -> None:
-    chosen = sample(row_format, 34)
+    chosen = sample(row_format, possible_dim(row_format, 34))
     bags = random_bags(len(chosen.rows), (3, PIECE_TOKENS + extra, 2))
     expected = _sums_of_long_bags(row_format, extra)
     assert_same_bits(pool(chosen, bags, kernel, weighted=True, mean=True), expected)
@@ -260,7 +351,7 @@ def test_bags_in_pieces(kernel: str, row_format: str, extra: int) -> None:
 
 @functools.cache
 def _sums_of_long_bags(row_format: str, extra: int) -> FloatArray:
-    chosen = sample(row_format, 34)
+    chosen = sample(row_format, possible_dim(row_format, 34))
     bags = random_bags(len(chosen.rows), (3, PIECE_TOKENS + extra, 2))
     sums = reference.sum_rows(chosen.rows, bags.ids, bags.offsets, bags.weights)
     return reference.mean(sums, bags.counts)
@@ -269,9 +360,10 @@ def _sums_of_long_bags(row_format: str, extra: int) -> FloatArray:
 @every_kernel
 @every_format
 def test_a_bag_does_not_depend_on_its_neighbours(kernel: str, row_format: str) -> None:
-    chosen = sample(row_format, 510)
+    dim = possible_dim(row_format, 510)
+    chosen = sample(row_format, dim)
     bags = random_bags(len(chosen.rows))
-    head = random_vectors(510)
+    head = random_vectors(dim)
     together = pool(chosen, bags, kernel, weighted=True, vectors=head, mean=True, normalize=True)
     for i, row in enumerate(together):
         begin, end = bags.offsets[i], bags.offsets[i + 1]
@@ -284,10 +376,11 @@ def test_a_bag_does_not_depend_on_its_neighbours(kernel: str, row_format: str) -
 @every_format
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_threads_do_not_change_bits(kernel: str, row_format: str, threads: int) -> None:
-    few = sample(row_format, 30)
+    dim = possible_dim(row_format, 30)
+    few = sample(row_format, dim)
     bags = random_bags(len(few.rows))
     assert_same_bits(
-        pool(few, bags, kernel, threads=threads), expected_sums(row_format, 30, 30, False)
+        pool(few, bags, kernel, threads=threads), expected_sums(row_format, dim, dim, False)
     )
 
     # Worth seven threads: 12 ms at 0.03 ns a token and 0.5 ns a bag, times 512 dimensions.

@@ -21,9 +21,11 @@ import pytest
 import reference
 from bits import assert_same_bits
 from numpy.typing import ArrayLike, NDArray
+from tables import SUPERBLOCK_FORMATS, decode_superblocks, random_superblocks
 
 import nibblevec
 from nibblevec import Table, threads
+from nibblevec.table import RowFormat
 from nibblevec.threads import thread_count
 
 FloatArray = NDArray[np.float32]
@@ -215,7 +217,9 @@ def test_from_buffer_refuses_sizes_of_floats(size: int) -> None:
         (0, "float32", "dim 0 "),
         (-1, "sse_q4", "dim -1 "),
         (1 << 25, "sse_q4", "dim 33554432 "),
-        (6, "q8", "'q8'.*sse_q4, float32, float16, bfloat16"),
+        (6, "q8", "'q8'.*sse_q4, float32, float16, bfloat16, int8, q4_k, q6_k"),
+        (128, "q4_k", "dim 128 is not a multiple of 256, the superblock of q4_k"),
+        (257, "q6_k", "dim 257 is not a multiple of 256, the superblock of q6_k"),
     ],
 )
 def test_from_buffer_refuses_dims_and_formats(dim: int, row_format: Any, message: str) -> None:
@@ -230,6 +234,59 @@ def test_from_buffer_names_the_scale_that_is_not_finite(bad: float, row: int) ->
     scales[row] = bad
     with pytest.raises(ValueError, match=f"^scale of row {row} is "):
         Table.from_buffer(reference.pack_sse_q4(codes, scales), dim=DIM)
+
+
+def superblocks(row_format: str) -> NDArray[np.uint8]:
+    return random_superblocks(row_format, 5, 512, np.random.default_rng(3))
+
+
+@pytest.mark.parametrize("row_format", SUPERBLOCK_FORMATS)
+def test_from_buffer_of_superblocks(row_format: RowFormat) -> None:
+    blocks = superblocks(row_format)
+    rows = decode_superblocks(row_format, blocks)
+    for buffer in (blocks, blocks.tobytes(), memoryview(b"?" + blocks.tobytes())[1:]):
+        table = Table.from_buffer(buffer, dim=512, format=row_format)
+        assert (table.rows, table.dim, table.format) == (5, 512, row_format)
+        assert table.nbytes == blocks.size
+        assert_same_bits(table.dequantize([4, 0]), rows[[4, 0]])
+        assert_same_bits(table.sum_rows([4, 0], [0, 2], dims=300), (rows[4] + rows[0])[None, :300])
+        again = pickle.loads(pickle.dumps(table))
+        assert (again.dim, again.format) == (512, row_format)
+        assert again.buffer.tobytes() == blocks.tobytes()
+
+
+@pytest.mark.parametrize("row_format", SUPERBLOCK_FORMATS)
+@pytest.mark.parametrize("off_by", [-1, 1])
+def test_from_buffer_refuses_sizes_of_superblocks(row_format: RowFormat, off_by: int) -> None:
+    row_bytes = 2 * SUPERBLOCK_FORMATS[row_format][0]
+    size = 3 * row_bytes + off_by
+    message = f"^{size} bytes.*rows of {row_bytes} bytes.*{row_format}, dim 512"
+    with pytest.raises(ValueError, match=message):
+        Table.from_buffer(bytes(size), dim=512, format=row_format)
+
+
+@pytest.mark.parametrize(
+    ("row_format", "name", "place"), [("q4_k", "d", 0), ("q4_k", "dmin", 2), ("q6_k", "d", 208)]
+)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("row", "block"), [(0, 0), (2, 1), (4, 1)])
+def test_from_buffer_names_the_superblock_that_is_not_finite(
+    row_format: RowFormat, name: str, place: int, bad: float, row: int, block: int
+) -> None:
+    blocks = superblocks(row_format).reshape(5, 2, -1)
+    blocks[row, block, place : place + 2] = np.array([bad], "<f2").view(np.uint8)
+    with pytest.raises(ValueError, match=f"^{name} of superblock {block} of row {row} is "):
+        Table.from_buffer(blocks, dim=512, format=row_format)
+
+
+def test_from_buffer_of_int8() -> None:
+    numbers = np.array([[-128, 127, 0], [5, -1, 3]], np.int8)
+    table = Table.from_buffer(numbers, dim=3, format="int8")
+    assert (table.rows, table.dim, table.format, table.nbytes) == (2, 3, "int8", 6)
+    assert table.dequantize().tolist() == numbers.tolist()
+    assert table.sum_rows([0, 1, 1], [0, 3]).tolist() == [[-118, 125, 6]]
+    with pytest.raises(ValueError, match=r"^7 bytes.*rows of 3 bytes.*int8, dim 3"):
+        Table.from_buffer(bytes(7), dim=3, format="int8")
 
 
 def test_from_buffer_refuses_strides(packed: bytes) -> None:

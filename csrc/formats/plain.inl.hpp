@@ -1,8 +1,8 @@
 // The sum of rows that hold plain numbers, on the lanes of the including file.
 //
-// A row is dim numbers, little-endian, not necessarily aligned. float16 and bfloat16 are widened
-// as they are read, which is exact. A tile of dimensions stays in registers over all tokens of
-// the bag; each dimension gets its rows in token order.
+// A row is dim numbers, little-endian, not necessarily aligned. float16, bfloat16 and int8 become
+// float32 as they are read, which is exact. A tile of dimensions stays in registers over all tokens
+// of the bag; each dimension gets its rows in token order.
 
 struct Float32Numbers {
     static constexpr size_t kBytes = 4;
@@ -15,6 +15,10 @@ struct Float16Numbers {
 struct BFloat16Numbers {
     static constexpr size_t kBytes = 2;
     static Floats load(const uint8_t* bytes) noexcept { return load_bfloat16(bytes); }
+};
+struct Int8Numbers {
+    static constexpr size_t kBytes = 1;
+    static Floats load(const uint8_t* bytes) noexcept { return load_int8(bytes); }
 };
 
 // Only the smallest tile may reach beyond the row.

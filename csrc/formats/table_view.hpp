@@ -3,11 +3,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats/q4_k.hpp"
+#include "formats/q6_k.hpp"
+
 namespace nibblevec {
 
 // Row formats in the order of `Kernel::sum_rows`.
-enum class RowFormat : uint8_t { sse_q4, float32, float16, bfloat16 };
-inline constexpr size_t kRowFormatCount = 4;
+enum class RowFormat : uint8_t { sse_q4, float32, float16, bfloat16, int8, q4_k, q6_k };
+inline constexpr size_t kRowFormatCount = 7;
 
 // A kernel reads whole vectors, some of them from two bytes further on, so up to one byte more than
 // the widest vector past the last byte that it needs.
@@ -26,7 +29,25 @@ struct TableView {
     size_t overreadable_rows;
 };
 
-// Bytes of one row. `dim` is even where the format packs two weights in a byte.
+// `dim` must be a multiple of so many.
+constexpr size_t dim_unit(RowFormat format) noexcept {
+    switch (format) {
+        case RowFormat::sse_q4:
+            return 2;
+        case RowFormat::float32:
+        case RowFormat::float16:
+        case RowFormat::bfloat16:
+        case RowFormat::int8:
+            return 1;
+        case RowFormat::q4_k:
+            return Q4KBlock::kDims;
+        case RowFormat::q6_k:
+            return Q6KBlock::kDims;
+    }
+    return 1;
+}
+
+// Bytes of one row.
 constexpr size_t row_bytes(RowFormat format, size_t dim) noexcept {
     switch (format) {
         case RowFormat::sse_q4:
@@ -36,6 +57,12 @@ constexpr size_t row_bytes(RowFormat format, size_t dim) noexcept {
         case RowFormat::float16:
         case RowFormat::bfloat16:
             return dim * 2;
+        case RowFormat::int8:
+            return dim;
+        case RowFormat::q4_k:
+            return dim / Q4KBlock::kDims * sizeof(Q4KBlock);
+        case RowFormat::q6_k:
+            return dim / Q6KBlock::kDims * sizeof(Q6KBlock);
     }
     return 0;
 }

@@ -10,6 +10,10 @@
 
 #include "formats/plain.inl.hpp"
 #include "formats/sse_q4.inl.hpp"
+#include "formats/superblocks.inl.hpp"
+// Behind the sum that they are plugged into.
+#include "formats/q4_k.inl.hpp"
+#include "formats/q6_k.inl.hpp"
 #include "kernel/head.inl.hpp"
 #include "kernel/scan_words.inl.hpp"
 
@@ -18,7 +22,8 @@
 constexpr Kernel make_kernel(const char* name) noexcept {
     return {name,
             {sum_sse_q4, sum_plain<Float32Numbers>, sum_plain<Float16Numbers>,
-             sum_plain<BFloat16Numbers>},
+             sum_plain<BFloat16Numbers>, sum_plain<Int8Numbers>, sum_superblocks<Q4K>,
+             sum_superblocks<Q6K>},
             apply_head,
             scan_words};
 }

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "formats/q4_k.hpp"
+#include "formats/q6_k.hpp"
 #include "formats/sse_q4.hpp"
 #include "kernel/kernel.hpp"
 

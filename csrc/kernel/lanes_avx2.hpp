@@ -18,12 +18,20 @@ inline Floats load_bfloat16(const uint8_t* bytes) noexcept {
     const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
+inline Floats load_int8(const uint8_t* bytes) noexcept {
+    const __m128i numbers = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(numbers));
+}
 inline void store(float* numbers, Floats x) noexcept { _mm256_storeu_ps(numbers, x); }
 inline Floats broadcast(float x) noexcept { return _mm256_set1_ps(x); }
 inline Floats add(Floats x, Floats y) noexcept { return _mm256_add_ps(x, y); }
 inline Floats sub(Floats x, Floats y) noexcept { return _mm256_sub_ps(x, y); }
 inline Floats mul(Floats x, Floats y) noexcept { return _mm256_mul_ps(x, y); }
 inline Floats div(Floats x, Floats y) noexcept { return _mm256_div_ps(x, y); }
+// sum + x * y, for products that are exact: where lanes can fuse the two, the bits are the same.
+inline Floats add_exact_product(Floats sum, Floats x, Floats y) noexcept {
+    return _mm256_add_ps(sum, _mm256_mul_ps(x, y));
+}
 // Which operand a NaN gives is left open.
 inline Floats min(Floats x, Floats y) noexcept { return _mm256_min_ps(x, y); }
 inline Floats abs(Floats x) noexcept { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
@@ -142,6 +150,84 @@ inline void add_q4_unit(Q4Unit& unit, const uint8_t* codes, const Q4Lookup& look
     const __m256i nibble = _mm256_set1_epi8(15);
     add_q4_codes(unit.even, _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble), lookup);
     add_q4_codes(unit.odd, _mm256_and_si256(both, nibble), lookup);
+}
+
+// Rows of superblocks.
+constexpr size_t kSuperblockTileUnits = 1;
+
+// q4_k: each weight is computed. Sixteen weights of but 32 codes would cost more to split into
+// planes of bytes, and to look up, than to multiply and add.
+struct Q4KCodes {
+    const uint8_t* bytes;
+};
+struct Q4KLookup {
+    __m256 scale, minus_minimum, token_weight;
+};
+// Eight bytes as float32.
+inline __m256 floats_from_bytes(uint64_t bytes) noexcept {
+    const __m128i numbers = _mm_cvtsi64_si128(static_cast<int64_t>(bytes));
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers));
+}
+inline __m256 broadcast_float16(const uint8_t* bytes) noexcept {
+    int16_t half;
+    memcpy(&half, bytes, sizeof half);
+    return _mm256_cvtph_ps(_mm_set1_epi16(half));
+}
+inline Q4KScales make_q4_k_scales(const uint8_t* d_dmin, const Q4KBytes& bytes) noexcept {
+    const __m256 minus_dmin = _mm256_xor_ps(_mm256_set1_ps(-0.0f), broadcast_float16(d_dmin + 2));
+    Q4KScales scales;
+    _mm256_store_ps(scales.scales, mul(floats_from_bytes(bytes.scales), broadcast_float16(d_dmin)));
+    _mm256_store_ps(scales.minus_minima, mul(floats_from_bytes(bytes.minima), minus_dmin));
+    return scales;
+}
+inline Q4KCodes load_q4_k_codes(const uint8_t* bytes) noexcept { return {bytes}; }
+template <bool kWeighted>
+inline Q4KLookup make_q4_k_lookup(float scale, float minus_minimum, float token_weight) noexcept {
+    return {broadcast(scale), broadcast(minus_minimum), broadcast(token_weight)};
+}
+template <bool kWeighted>
+inline Floats q4_k_weights(const Q4KLookup& lookup, const Q4KCodes& codes, size_t vector,
+                           bool high) noexcept {
+    const auto* bytes = reinterpret_cast<const __m128i*>(codes.bytes + vector * kLaneCount);
+    const __m256i both = _mm256_cvtepu8_epi32(_mm_loadl_epi64(bytes));
+    const __m256i code =
+        high ? _mm256_srli_epi32(both, 4) : _mm256_and_si256(both, _mm256_set1_epi32(15));
+    const __m256 weights =
+        add_exact_product(lookup.minus_minimum, _mm256_cvtepi32_ps(code), lookup.scale);
+    return kWeighted ? mul(weights, lookup.token_weight) : weights;
+}
+
+// q6_k.
+inline Q6KScales make_q6_k_scales(const uint8_t* d_bytes, const int8_t* numbers) noexcept {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(numbers);
+    const __m256 d = broadcast_float16(d_bytes);
+    Q6KScales scales;
+    _mm256_store_ps(scales.scales, mul(load_int8(bytes), d));
+    _mm256_store_ps(scales.scales + 8, mul(load_int8(bytes + 8), d));
+    return scales;
+}
+inline void unpack_q6_k_unit(const uint8_t* low, const uint8_t* high, bool second,
+                             uint8_t* codes) noexcept {
+    const auto* lower = reinterpret_cast<const __m256i*>(low);
+    auto* code = reinterpret_cast<__m256i*>(codes);
+    __m256i first = _mm256_loadu_si256(lower);
+    __m256i last = _mm256_loadu_si256(lower + 1);
+    __m256i upper = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(high));
+    // The upper bits of both quarters to bits 4 and 5, and to bits 6 and 7.
+    if (second) {
+        first = _mm256_srli_epi16(first, 4);
+        last = _mm256_srli_epi16(last, 4);
+    } else {
+        upper = _mm256_slli_epi16(upper, 4);
+    }
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i place = _mm256_set1_epi8(0x30);
+    const __m256i minus_32 = _mm256_set1_epi8(-32);
+    first = _mm256_or_si256(_mm256_and_si256(first, nibble), _mm256_and_si256(upper, place));
+    upper = _mm256_srli_epi16(upper, 2);
+    last = _mm256_or_si256(_mm256_and_si256(last, nibble), _mm256_and_si256(upper, place));
+    _mm256_store_si256(code, _mm256_add_epi8(first, minus_32));
+    _mm256_store_si256(code + 1, _mm256_add_epi8(last, minus_32));
 }
 
 // Text, 64 bytes at a time.

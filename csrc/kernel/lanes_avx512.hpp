@@ -16,12 +16,20 @@ inline Floats load_bfloat16(const uint8_t* bytes) noexcept {
     const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
+inline Floats load_int8(const uint8_t* bytes) noexcept {
+    const __m128i numbers = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(numbers));
+}
 inline void store(float* numbers, Floats x) noexcept { _mm512_storeu_ps(numbers, x); }
 inline Floats broadcast(float x) noexcept { return _mm512_set1_ps(x); }
 inline Floats add(Floats x, Floats y) noexcept { return _mm512_add_ps(x, y); }
 inline Floats sub(Floats x, Floats y) noexcept { return _mm512_sub_ps(x, y); }
 inline Floats mul(Floats x, Floats y) noexcept { return _mm512_mul_ps(x, y); }
 inline Floats div(Floats x, Floats y) noexcept { return _mm512_div_ps(x, y); }
+// sum + x * y, for products that are exact: fused, the bits are the same.
+inline Floats add_exact_product(Floats sum, Floats x, Floats y) noexcept {
+    return _mm512_fmadd_ps(x, y, sum);
+}
 // Which operand a NaN gives is left open.
 inline Floats min(Floats x, Floats y) noexcept { return _mm512_min_ps(x, y); }
 inline Floats abs(Floats x) noexcept { return _mm512_abs_ps(x); }
@@ -136,6 +144,79 @@ inline void add_q4_unit(Q4Unit& unit, const uint8_t* codes, const Q4Lookup& look
     sums[4] = add(sums[4], q4_lookup(lookup, _mm512_mulhi_epu16(bytes_2, by_4)));
     sums[7] = add(sums[7], q4_lookup(lookup, _mm512_mulhi_epu16(bytes_2, by_8)));
     sums[6] = add(sums[6], q4_lookup(lookup, _mm512_mulhi_epu16(bytes_2, by_12)));
+}
+
+// Rows of superblocks: a tile is a whole one, 256 dimensions in sixteen registers.
+constexpr size_t kSuperblockTileUnits = 4;
+
+// q4_k. As with sse_q4 the sixteen weights of a sub-block are computed once, in one operation, and
+// looked up by the low four bits of each 32-bit lane. Bytes are widened rather than used in place,
+// eight codes a lane, because a sub-block is but two vectors.
+struct Q4KCodes {
+    __m512i both[2];  // in a lane the low nibble, and the high one above it
+};
+struct Q4KLookup {
+    __m512 weights;
+};
+inline Q4KScales make_q4_k_scales(const uint8_t* d_dmin, const Q4KBytes& bytes) noexcept {
+    // The halves of d to the lanes of the scales, those of -dmin to the lanes of the minima.
+    const __m256i halves_of_lanes =
+        _mm256_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1,  //
+                         2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3);
+    uint32_t halves;
+    memcpy(&halves, d_dmin, sizeof halves);
+    const __m256i signed_halves = _mm256_set1_epi32(static_cast<int>(halves ^ 0x80000000u));
+    const __m512 factors = _mm512_cvtph_ps(_mm256_shuffle_epi8(signed_halves, halves_of_lanes));
+    const __m128i numbers =
+        _mm_set_epi64x(static_cast<int64_t>(bytes.minima), static_cast<int64_t>(bytes.scales));
+    Q4KScales scales;
+    _mm512_store_ps(scales.scales, mul(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(numbers)), factors));
+    return scales;
+}
+inline Q4KCodes load_q4_k_codes(const uint8_t* bytes) noexcept {
+    const auto* halves = reinterpret_cast<const __m128i*>(bytes);
+    return {{_mm512_cvtepu8_epi32(_mm_loadu_si128(halves)),
+             _mm512_cvtepu8_epi32(_mm_loadu_si128(halves + 1))}};
+}
+template <bool kWeighted>
+inline Q4KLookup make_q4_k_lookup(float scale, float minus_minimum, float token_weight) noexcept {
+    const __m512 codes = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512 weights = add_exact_product(broadcast(minus_minimum), codes, broadcast(scale));
+    return {kWeighted ? mul(weights, broadcast(token_weight)) : weights};
+}
+template <bool kWeighted>
+inline Floats q4_k_weights(const Q4KLookup& lookup, const Q4KCodes& codes, size_t vector,
+                           bool high) noexcept {
+    const __m512i both = codes.both[vector];
+    return _mm512_permutexvar_ps(high ? _mm512_srli_epi32(both, 4) : both, lookup.weights);
+}
+
+// q6_k.
+inline Q6KScales make_q6_k_scales(const uint8_t* d_bytes, const int8_t* numbers) noexcept {
+    int16_t half;
+    memcpy(&half, d_bytes, sizeof half);
+    Q6KScales scales;
+    _mm512_store_ps(scales.scales, mul(load_int8(reinterpret_cast<const uint8_t*>(numbers)),
+                                       _mm512_cvtph_ps(_mm256_set1_epi16(half))));
+    return scales;
+}
+inline void unpack_q6_k_unit(const uint8_t* low, const uint8_t* high, bool second,
+                             uint8_t* codes) noexcept {
+    // Both quarters' upper bits to bits 4 and 5. Rotated, bits cross into other bytes, but not
+    // into these two.
+    const __m512i left = second ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0,  //
+                                                    30, 30, 30, 30, 30, 30, 30, 30)
+                                : _mm512_setr_epi32(4, 4, 4, 4, 4, 4, 4, 4,  //
+                                                    2, 2, 2, 2, 2, 2, 2, 2);
+    const __m512i high_bytes =
+        _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(high)));
+    const __m512i upper = _mm512_rolv_epi32(high_bytes, left);
+    __m512i lower = _mm512_loadu_si512(low);
+    if (second) lower = _mm512_srli_epi16(lower, 4);
+    // 0xca: of each bit, the third where the first is not set.
+    const __m512i either = _mm512_ternarylogic_epi32(_mm512_set1_epi8(15), lower, upper, 0xca);
+    const __m512i code = _mm512_and_si512(either, _mm512_set1_epi8(63));
+    _mm512_store_si512(codes, _mm512_sub_epi8(code, _mm512_set1_epi8(32)));
 }
 
 // Text, 64 bytes at a time.

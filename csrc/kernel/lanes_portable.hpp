@@ -37,6 +37,13 @@ inline Floats load_bfloat16(const uint8_t* bytes) noexcept {
     }
     return x;
 }
+inline Floats load_int8(const uint8_t* bytes) noexcept {
+    int8_t numbers[kLaneCount];
+    memcpy(numbers, bytes, sizeof numbers);
+    Floats x;
+    for (size_t i = 0; i < kLaneCount; ++i) x.lane[i] = static_cast<float>(numbers[i]);
+    return x;
+}
 inline void store(float* numbers, const Floats& x) noexcept { memcpy(numbers, x.lane, sizeof x); }
 inline Floats broadcast(float x) noexcept {
     Floats y;
@@ -58,6 +65,10 @@ inline Floats mul(Floats x, const Floats& y) noexcept {
 inline Floats div(Floats x, const Floats& y) noexcept {
     for (size_t i = 0; i < kLaneCount; ++i) x.lane[i] /= y.lane[i];
     return x;
+}
+// sum + x * y, for products that are exact: where lanes can fuse the two, the bits are the same.
+inline Floats add_exact_product(const Floats& sum, const Floats& x, const Floats& y) noexcept {
+    return add(sum, mul(x, y));
 }
 // Which operand a NaN gives is left open.
 inline Floats min(Floats x, const Floats& y) noexcept {
@@ -151,6 +162,68 @@ inline void add_q4_unit(Q4Unit& unit, const uint8_t* codes, const Q4Lookup& look
     for (size_t i = 0; i < kQ4UnitBytes; ++i) {
         unit.sums[2 * i] += lookup.weights[codes[i] >> 4];
         unit.sums[2 * i + 1] += lookup.weights[codes[i] & 15];
+    }
+}
+
+// Rows of superblocks.
+constexpr size_t kSuperblockTileUnits = 1;
+
+// q4_k: each weight is computed.
+struct Q4KCodes {
+    uint8_t bytes[32];
+};
+struct Q4KLookup {
+    Floats scale, minus_minimum, token_weight;
+};
+inline Q4KScales make_q4_k_scales(const uint8_t* d_dmin, const Q4KBytes& bytes) noexcept {
+    uint16_t halves[2];
+    memcpy(halves, d_dmin, sizeof halves);
+    const float d = float32_from_float16(halves[0]);
+    const float minus_dmin = -float32_from_float16(halves[1]);
+    Q4KScales scales;
+    for (size_t i = 0; i < 8; ++i) {
+        scales.scales[i] = d * static_cast<float>(bytes.scales >> 8 * i & 63);
+        scales.minus_minima[i] = minus_dmin * static_cast<float>(bytes.minima >> 8 * i & 63);
+    }
+    return scales;
+}
+inline Q4KCodes load_q4_k_codes(const uint8_t* bytes) noexcept {
+    Q4KCodes codes;
+    memcpy(codes.bytes, bytes, sizeof codes);
+    return codes;
+}
+template <bool kWeighted>
+inline Q4KLookup make_q4_k_lookup(float scale, float minus_minimum, float token_weight) noexcept {
+    return {broadcast(scale), broadcast(minus_minimum), broadcast(token_weight)};
+}
+template <bool kWeighted>
+inline Floats q4_k_weights(const Q4KLookup& lookup, const Q4KCodes& codes, size_t vector,
+                           bool high) noexcept {
+    Floats code;
+    for (size_t i = 0; i < kLaneCount; ++i)
+        code.lane[i] =
+            static_cast<float>(codes.bytes[vector * kLaneCount + i] >> (high ? 4 : 0) & 15);
+    const Floats weights = add_exact_product(lookup.minus_minimum, code, lookup.scale);
+    return kWeighted ? mul(weights, lookup.token_weight) : weights;
+}
+
+// q6_k.
+inline Q6KScales make_q6_k_scales(const uint8_t* d_bytes, const int8_t* numbers) noexcept {
+    uint16_t half;
+    memcpy(&half, d_bytes, sizeof half);
+    const float d = float32_from_float16(half);
+    Q6KScales scales;
+    for (size_t i = 0; i < 16; ++i) scales.scales[i] = d * static_cast<float>(numbers[i]);
+    return scales;
+}
+inline void unpack_q6_k_unit(const uint8_t* low, const uint8_t* high, bool second,
+                             uint8_t* codes) noexcept {
+    const int shift = second ? 4 : 0;
+    for (size_t i = 0; i < 32; ++i) {
+        const int first_quarter = (low[i] >> shift & 15) | (high[i] >> shift & 3) << 4;
+        const int last_quarter = (low[32 + i] >> shift & 15) | (high[i] >> shift & 12) << 2;
+        codes[i] = static_cast<uint8_t>(first_quarter - 32);
+        codes[32 + i] = static_cast<uint8_t>(last_quarter - 32);
     }
 }
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_DIM = 1 << 24
 
-RowFormat = Literal["sse_q4", "float32", "float16", "bfloat16"]
+RowFormat = Literal["sse_q4", "float32", "float16", "bfloat16", "int8", "q4_k", "q6_k"]
 
 
 def kernels() -> list[str]:
@@ -39,7 +39,7 @@ def kernels() -> list[str]:
 
 
 class Table:
-    """Token embeddings kept in 4 bits (or as floats), summed a bag of tokens at a time.
+    """Token embeddings kept in few bits (or as floats), summed a bag of tokens at a time.
 
     The table stays in the bytes it came in: nothing is expanded. Rows are added in token order in
     float32, so the bits depend on neither the instruction set nor the number of threads.
@@ -67,16 +67,21 @@ class Table:
         Args:
             buffer: contiguous. ``"sse_q4"``: uint8 [rows, dim / 2], the high nibble being the even
                 dimension, then float32 [rows] scales; a weight is ``(q / 7.5 - 1) * scale``.
-                ``"float32"``, ``"float16"``, ``"bfloat16"``: [rows, dim] of these. Little-endian;
-                need not be aligned.
-            dim: number of dimensions, even for ``"sse_q4"``.
+                ``"float32"``, ``"float16"``, ``"bfloat16"``, ``"int8"``: [rows, dim] of these.
+                ``"q4_k"``, ``"q6_k"``: ggml's superblocks of 256 weights, [rows, dim / 256] of 144
+                or 210 bytes; a weight is ``(d * scale) * q - (dmin * min)`` or
+                ``(d * scale) * (q - 32)``. Little-endian; need not be aligned.
+            dim: number of dimensions, even for ``"sse_q4"``, a multiple of 256 for ``"q4_k"`` and
+                ``"q6_k"``.
             format: row format.
 
         Raises:
             ValueError: the size is not a whole number of rows, ``dim`` does not fit the format, a
-                scale is not finite, or the buffer is not contiguous.
+                scale of a row (or ``d`` or ``dmin`` of a superblock) is not finite, or the buffer
+                is not contiguous.
 
-        Source: the published quantised Stable Static Embedding model, `embedding.q4_k_m.bin`.
+        Source: the published quantised Stable Static Embedding model, `embedding.q4_k_m.bin`;
+        for ``"q4_k"`` and ``"q6_k"`` `gguf.quants.dequantize`, whose bits the weights have.
         """
         # Before Python 3.12 the types do not say that an array is a buffer.
         dim = operator.index(dim)
@@ -131,7 +136,7 @@ class Table:
 
     @property
     def format(self) -> RowFormat:
-        """Row format: ``"sse_q4"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``."""
+        """Row format, one of those that `from_buffer` lists."""
         return cast(RowFormat, self._native.format)
 
     @property

@@ -73,6 +73,18 @@ def golden() -> dict[str, NDArray[Any]]:
     )
     tanh_inputs[np.isnan(tanh_inputs)] = np.nan
 
+    int8_numbers = random_below(12, 5 * dim, 256).astype(np.uint8).view(np.int8).reshape(5, dim)
+    q4_k_blocks = random_below(13, 5 * 2 * 144, 256).astype(np.uint8).reshape(10, 144)
+    q6_k_blocks = random_below(14, 5 * 2 * 210, 256).astype(np.uint8).reshape(10, 210)
+    halves = random_floats(15, 30, 0.5).astype(np.float16)
+    halves[:6] = [0.0, -0.0, 6e-8, -3e-5, 65504.0, -65504.0]
+    q4_k_blocks[:, :4] = halves[:20].reshape(10, 2).view(np.uint8)
+    q6_k_blocks[:, 208:] = halves[[0, 1, 2, 3, 4, 25, 26, 27, 28, 29], None].view(np.uint8)
+    q4_k_blocks, q6_k_blocks = q4_k_blocks.reshape(5, -1), q6_k_blocks.reshape(5, -1)
+    q4_k_decoded = reference.decode_q4_k(q4_k_blocks)
+    q6_k_decoded = reference.decode_q6_k(q6_k_blocks)
+    int8_decoded = reference.decode_plain(int8_numbers.view(np.uint8), "int8")
+
     def head(sums: reference.FloatArray, dyt: bool, normalize: bool) -> reference.FloatArray:
         return reference.head(
             sums,
@@ -104,6 +116,16 @@ def golden() -> dict[str, NDArray[Any]]:
         "quantized": np.frombuffer(
             reference.pack_sse_q4(*reference.quantize_sse_q4(weights)), np.uint8
         ),
+        "int8_numbers": int8_numbers,
+        "int8_sums": reference.sum_rows(int8_decoded, float_ids, offsets),
+        "q4_k_blocks": q4_k_blocks,
+        "q4_k_decoded": q4_k_decoded,
+        "q4_k_sums": reference.sum_rows(q4_k_decoded, float_ids, offsets),
+        "q4_k_weighted_sums": reference.sum_rows(q4_k_decoded, float_ids, offsets, token_weights),
+        "q6_k_blocks": q6_k_blocks,
+        "q6_k_decoded": q6_k_decoded,
+        "q6_k_sums": reference.sum_rows(q6_k_decoded, float_ids, offsets),
+        "q6_k_weighted_sums": reference.sum_rows(q6_k_decoded, float_ids, offsets, token_weights),
         "tanh_inputs": tanh_inputs,
         "tanh_outputs": reference.tanh(tanh_inputs),
     }

@@ -226,6 +226,7 @@ def head_figures(
     signs = rng.choice([-1, 1], sums.shape)
     wide = (signs * rng.uniform(1, 4, sums.shape) * BAG_LENGTHS[0]).astype(np.float32)
     ones, zeros = np.ones(DIM, np.float32), np.zeros(DIM, np.float32)
+    assert model.head is not None
     head = (model.head.alpha, model.head.beta, model.head.bias)
     cases = {natural_name: (sums, head), "wide": (wide, (ones, ones, zeros))}
     for values, (rows, (alpha, beta, bias)) in cases.items():

@@ -9,6 +9,7 @@
 #include "bind_call.hpp"
 #include "bind_objects.hpp"
 #include "bind_tokenizer.hpp"
+#include "encoder/token_rules.hpp"
 #include "encoder/vectors.hpp"
 
 namespace nibblevec {
@@ -16,20 +17,29 @@ namespace nibblevec {
 namespace {
 
 size_t encode(const Tokenizer& tokenizer, const Table& table, const py::tuple& texts,
-              Array<float>& out, const DynamicTanh* dynamic_tanh, bool normalize,
-              std::optional<size_t> max_length, bool keep_end, size_t first_number, size_t threads,
+              Array<float>& out, const DynamicTanh* dynamic_tanh,
+              const std::optional<std::string>& normalization, bool normalize,
+              const TokenRules* rules, std::optional<size_t> max_length, bool keep_end,
+              std::optional<size_t> max_characters, size_t first_number, size_t threads,
               const std::optional<std::string>& kernel_name) {
     const Kernel& kernel = kernel_or_default(kernel_name);
-    if (tokenizer.id_limit() > table.view().row_count)
+    const size_t row_count = table.view().row_count;
+    if (rules == nullptr && tokenizer.id_limit() > row_count)
         throw py::value_error("the tokenizer has more ids than the table rows");
-    const std::vector<TextView> views = views_of(texts, first_number);
+    if (rules != nullptr && !rules->fit(tokenizer.id_limit(), row_count))
+        throw py::value_error("the token rules fit neither all ids nor the table's rows");
+    const std::vector<TextView> views = views_of(texts, first_number, max_characters);
     const size_t dims = checked_out_dims(out, views.size(), table);
     Truncation truncation;
     if (max_length) truncation.max_length = *max_length;
     truncation.keep_end = keep_end;
-    const VectorModel model{tokenizer,    kernel,
-                            table.view(), head_view(dynamic_tanh, dims, /*mean=*/true, normalize),
-                            truncation,   dims};
+    const VectorModel model{
+        tokenizer,
+        rules,
+        kernel,
+        table.view(),
+        bag_head(dynamic_tanh, table, dims, /*mean=*/true, normalization, normalize),
+        truncation};
     float* rows = out.mutable_data();
     size_t cut_texts = 0;
     run_without_gil([&](Interruption& interruption) {
@@ -38,14 +48,32 @@ size_t encode(const Tokenizer& tokenizer, const Table& table, const py::tuple& t
     return cut_texts;
 }
 
+template <typename Number>
+std::vector<Number> copied(const std::optional<Array<Number>>& numbers, const char* name) {
+    if (!numbers) return {};
+    check_aligned(*numbers, name);
+    if (numbers->ndim() != 1 || numbers->size() == 0)
+        throw py::value_error(std::string(name) + " must have one dimension and not be empty");
+    return {numbers->data(), numbers->data() + numbers->size()};
+}
+
 }  // namespace
 
 void bind_encoder(py::module_& module) {
+    py::class_<TokenRules>(module, "TokenRules")
+        .def(py::init([](const std::optional<Array<uint32_t>>& row_of_id,
+                         const std::optional<Array<float>>& weight_of_id,
+                         std::optional<uint32_t> dropped_id) {
+                 return TokenRules(copied(row_of_id, "row_of_id"),
+                                   copied(weight_of_id, "weight_of_id"), dropped_id);
+             }),
+             py::arg("row_of_id"), py::arg("weight_of_id"), py::arg("dropped_id"));
     module.def("encode", &encode, py::arg("tokenizer"), py::arg("table"), py::arg("texts"),
                py::arg("out").noconvert(), py::kw_only(), py::arg("dynamic_tanh") = py::none(),
-               py::arg("normalize") = false, py::arg("max_length") = py::none(),
-               py::arg("keep_end") = false, py::arg("first_number") = 0, py::arg("threads") = 1,
-               py::arg("kernel") = py::none());
+               py::arg("normalization") = py::none(), py::arg("normalize") = false,
+               py::arg("rules") = py::none(), py::arg("max_length") = py::none(),
+               py::arg("keep_end") = false, py::arg("max_characters") = py::none(),
+               py::arg("first_number") = 0, py::arg("threads") = 1, py::arg("kernel") = py::none());
 }
 
 }  // namespace nibblevec

@@ -6,10 +6,12 @@
 #include <cstddef>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "bind_call.hpp"
+#include "encoder/pooling.hpp"
 #include "formats/half.hpp"
 #include "formats/table_view.hpp"
 #include "kernel/kernel.hpp"
@@ -141,18 +143,35 @@ class DynamicTanh {
     }
 
     size_t dim() const { return static_cast<size_t>(alpha_.size()); }
-    HeadView view(bool mean, bool normalize) const {
-        return {alpha_.data(), beta_.data(), bias_.data(), mean, normalize};
+    HeadView view(bool mean, Norm norm) const {
+        return {alpha_.data(), beta_.data(), bias_.data(), mean, norm};
     }
 
   private:
     Array<float> alpha_, beta_, bias_;
 };
 
-inline HeadView head_view(const DynamicTanh* dynamic_tanh, size_t dims, bool mean, bool normalize) {
-    if (dynamic_tanh == nullptr) return {nullptr, nullptr, nullptr, mean, normalize};
+inline Norm norm_named(const std::optional<std::string>& name) {
+    if (!name) return Norm::none;
+    if (*name == "torch") return Norm::torch;
+    if (*name == "model2vec") return Norm::model2vec;
+    if (*name == "model2vec_float16") return Norm::model2vec_float16;
+    throw py::value_error("unknown normalization '" + *name + "'");
+}
+
+// For rows of `dims` dimensions at most.
+inline HeadView head_view(const DynamicTanh* dynamic_tanh, size_t dims, bool mean, Norm norm) {
+    if (dynamic_tanh == nullptr) return {nullptr, nullptr, nullptr, mean, norm};
     if (dims > dynamic_tanh->dim()) throw py::value_error("the head is shorter than the rows");
-    return dynamic_tanh->view(mean, normalize);
+    return dynamic_tanh->view(mean, norm);
+}
+
+inline BagHead bag_head(const DynamicTanh* dynamic_tanh, const Table& table, size_t dims, bool mean,
+                        const std::optional<std::string>& normalization, bool normalize) {
+    const Norm norm = norm_named(normalization);
+    const size_t dim = table.view().dim;
+    const size_t head_dims = norm == Norm::none ? dims : dim;
+    return BagHead(head_view(dynamic_tanh, head_dims, mean, norm), dim, dims, normalize);
 }
 
 // What is written must not be what is read.

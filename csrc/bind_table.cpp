@@ -81,7 +81,8 @@ std::vector<int64_t> checked_offsets(const Array<int64_t>& offsets, size_t token
 
 void pool(const Table& table, const py::array& ids, const Array<int64_t>& offsets,
           Array<float>& out, const std::optional<Array<float>>& weights,
-          const DynamicTanh* dynamic_tanh, bool mean, bool normalize, size_t threads,
+          const DynamicTanh* dynamic_tanh, bool mean,
+          const std::optional<std::string>& normalization, bool normalize, size_t threads,
           const std::optional<std::string>& kernel_name) {
     const Kernel& kernel = kernel_or_default(kernel_name);
     const std::vector<uint32_t> row_ids = checked_row_ids(ids, table.view().row_count);
@@ -93,17 +94,18 @@ void pool(const Table& table, const py::array& ids, const Array<int64_t>& offset
         check_aligned(*weights, "per-token weights");
         check_apart(out, weights->data(), static_cast<size_t>(weights->nbytes()), "the weights");
     }
-    const HeadView head = head_view(dynamic_tanh, dims, mean, normalize);
+    const BagHead head = bag_head(dynamic_tanh, table, dims, mean, normalization, normalize);
     const Bags bags{row_ids.data(), weights ? weights->data() : nullptr, bag_offsets.data(),
                     static_cast<size_t>(out.shape(0))};
     float* rows = out.mutable_data();
     run_without_gil([&](Interruption& interruption) {
-        pool_bags(kernel, table.view(), head, bags, dims, threads, interruption, rows);
+        pool_bags(kernel, table.view(), head, bags, threads, interruption, rows);
     });
 }
 
 void apply_head(Array<float>& rows, const Array<uint64_t>& token_counts,
-                const DynamicTanh* dynamic_tanh, bool mean, bool normalize,
+                const DynamicTanh* dynamic_tanh, bool mean,
+                const std::optional<std::string>& normalization, bool normalize,
                 const std::optional<std::string>& kernel_name) {
     const Kernel& kernel = kernel_or_default(kernel_name);
     check_aligned(rows, "rows");
@@ -111,14 +113,16 @@ void apply_head(Array<float>& rows, const Array<uint64_t>& token_counts,
     if (rows.ndim() != 2 || rows.shape(0) != token_counts.size())
         throw py::value_error("rows must be float32 [bags, dims], token_counts [bags]");
     const auto dims = static_cast<size_t>(rows.shape(1));
-    const HeadView head = head_view(dynamic_tanh, dims, mean, normalize);
+    const Norm norm = norm_named(normalization);
+    const BagHead head(head_view(dynamic_tanh, dims, mean, norm), dims, dims, normalize);
     float* row = rows.mutable_data();
     const uint64_t* counts = token_counts.data();
     const auto bag_count = static_cast<size_t>(token_counts.size());
     run_without_gil([&](Interruption& interruption) {
         run_blocks(1, 1, interruption, [&](size_t) {
+            BagFinisher finisher(kernel, head);
             for (size_t bag = 0; bag < bag_count; ++bag)
-                kernel.apply_head(head, counts[bag], dims, row + bag * dims);
+                finisher.finish(counts[bag], row + bag * dims);
         });
     });
 }
@@ -206,12 +210,13 @@ void bind_table(py::module_& module) {
     module.def("pool", &pool, py::arg("table"), py::arg("ids"), py::arg("offsets").noconvert(),
                py::arg("out").noconvert(), py::kw_only(), py::arg("weights") = py::none(),
                py::arg("dynamic_tanh") = py::none(), py::arg("mean") = false,
-               py::arg("normalize") = false, py::arg("threads") = 1,
-               py::arg("kernel") = py::none());
+               py::arg("normalization") = py::none(), py::arg("normalize") = false,
+               py::arg("threads") = 1, py::arg("kernel") = py::none());
     module.def("apply_head", &apply_head, py::arg("rows").noconvert(),
                py::arg("token_counts").noconvert(), py::kw_only(),
                py::arg("dynamic_tanh") = py::none(), py::arg("mean") = false,
-               py::arg("normalize") = false, py::arg("kernel") = py::none());
+               py::arg("normalization") = py::none(), py::arg("normalize") = false,
+               py::arg("kernel") = py::none());
     module.def("dequantize", &dequantize, py::arg("table"), py::arg("row_ids"));
     module.def("quantize_sse_q4", &quantize_sse_q4, py::arg("weights").noconvert(), py::kw_only(),
                py::arg("threads") = 1);

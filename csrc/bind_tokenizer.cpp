@@ -3,7 +3,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,7 +18,9 @@
 
 namespace nibblevec {
 
-std::vector<TextView> views_of(const py::tuple& texts, size_t first_number) {
+std::vector<TextView> views_of(const py::tuple& texts, size_t first_number,
+                               std::optional<size_t> max_characters) {
+    const size_t most = max_characters.value_or(std::numeric_limits<size_t>::max());
     std::vector<TextView> views;
     views.reserve(texts.size());
     for (size_t i = 0; i < texts.size(); ++i) {
@@ -28,9 +32,10 @@ std::vector<TextView> views_of(const py::tuple& texts, size_t first_number) {
 #if PY_VERSION_HEX < 0x030c0000
         if (PyUnicode_READY(text) != 0) throw py::error_already_set();
 #endif
-        views.push_back({PyUnicode_DATA(text), static_cast<size_t>(PyUnicode_GET_LENGTH(text)),
-                         static_cast<uint8_t>(PyUnicode_KIND(text)),
-                         PyUnicode_IS_ASCII(text) != 0});
+        const auto length = static_cast<size_t>(PyUnicode_GET_LENGTH(text));
+        views.push_back({PyUnicode_DATA(text), std::min(length, most),
+                         static_cast<uint8_t>(PyUnicode_KIND(text)), PyUnicode_IS_ASCII(text) != 0,
+                         length > most});
     }
     return views;
 }
@@ -75,13 +80,14 @@ std::unique_ptr<Tokenizer> make_tokenizer(const py::tuple& tokens, const Array<u
 }
 
 py::tuple encode(const Tokenizer& tokenizer, const py::tuple& texts,
-                 std::optional<size_t> max_length, bool keep_end, size_t first_number,
-                 size_t threads, const std::optional<std::string>& kernel_name) {
+                 std::optional<size_t> max_length, bool keep_end,
+                 std::optional<size_t> max_characters, size_t first_number, size_t threads,
+                 const std::optional<std::string>& kernel_name) {
     const Kernel& kernel = kernel_or_default(kernel_name);
     Truncation truncation;
     if (max_length) truncation.max_length = *max_length;
     truncation.keep_end = keep_end;
-    const std::vector<TextView> views = views_of(texts, first_number);
+    const std::vector<TextView> views = views_of(texts, first_number, max_characters);
     EncodedTexts encoded;
     run_without_gil([&](Interruption& interruption) {
         encoded =
@@ -125,8 +131,8 @@ void bind_tokenizer(py::module_& module) {
              py::arg("unknown_id"), py::arg("clean_text"), py::arg("handle_chinese_chars"),
              py::arg("strip_accents"), py::arg("lowercase"), py::arg("added_tokens"))
         .def("encode", &encode, py::arg("texts"), py::kw_only(), py::arg("max_length") = py::none(),
-             py::arg("keep_end") = false, py::arg("first_number") = 0, py::arg("threads") = 1,
-             py::arg("kernel") = py::none());
+             py::arg("keep_end") = false, py::arg("max_characters") = py::none(),
+             py::arg("first_number") = 0, py::arg("threads") = 1, py::arg("kernel") = py::none());
     module.def("scan_words", &scan_words, py::arg("text").noconvert(), py::kw_only(),
                py::arg("lowercase"), py::arg("kernel") = py::none());
 }

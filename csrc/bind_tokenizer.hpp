@@ -2,6 +2,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <optional>
 #include <vector>
 
 #include "encoder/texts.hpp"
@@ -9,8 +10,10 @@
 namespace nibblevec {
 
 // The texts of a tuple of str; they stay as they are for as long as the tuple lives. Throws
-// TypeError for what is no str, naming its number, counted from `first_number`.
-std::vector<TextView> views_of(const pybind11::tuple& texts, size_t first_number);
+// TypeError for what is no str, naming its number, counted from `first_number`. Texts are cut to
+// `max_characters`, if that is given.
+std::vector<TextView> views_of(const pybind11::tuple& texts, size_t first_number,
+                               std::optional<size_t> max_characters = {});
 
 // Adds Tokenizer.
 void bind_tokenizer(pybind11::module_& module);

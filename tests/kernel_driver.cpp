@@ -138,8 +138,9 @@ struct HeadCase : Case {
         const auto b = exact(beta);
         const auto c = exact(bias);
         const auto y = exact(row);
-        const HeadView head = alpha.empty() ? HeadView{nullptr, nullptr, nullptr, mean, normalize}
-                                            : HeadView{a.get(), b.get(), c.get(), mean, normalize};
+        const Norm norm = normalize ? Norm::torch : Norm::none;
+        const HeadView head = alpha.empty() ? HeadView{nullptr, nullptr, nullptr, mean, norm}
+                                            : HeadView{a.get(), b.get(), c.get(), mean, norm};
         kernel.apply_head(head, token_count, dims, y.get());
         result.assign(y.get(), y.get() + dims);
         return same(expected, y.get());

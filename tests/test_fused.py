@@ -54,7 +54,7 @@ def in_two_steps(
         tokens.ids,
         tokens.offsets,
         out,
-        dynamic_tanh=model.head.native,
+        dynamic_tanh=model.dynamic_tanh,
         mean=True,
         normalize=normalize,
     )

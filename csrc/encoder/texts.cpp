@@ -89,7 +89,7 @@ EncodedTexts encode_texts(const Tokenizer& tokenizer, const Kernel& kernel,
             const std::string_view text = utf8_of(texts[i], first_number + i, scratch.text);
             const Encoded ids = tokenizer.encode(kernel, text, truncation, scratch, &sink);
             encoded.offsets[i + 1] = static_cast<int64_t>(ids.id_count);
-            cut_texts += ids.is_cut;
+            cut_texts += ids.is_cut || texts[i].is_cut;
             if (interruption.requested()) return;
         }
         sink.take({scratch.ids.ids.data(), scratch.ids.count});

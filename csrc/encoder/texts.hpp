@@ -20,6 +20,7 @@ struct TextView {
     size_t length;  // code points
     uint8_t width;
     bool is_ascii;
+    bool is_cut;  // the str goes on
 };
 
 // A text holds half of a surrogate pair, which is no character.

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-
-#include "encoder/pooling.hpp"
+#include <vector>
 
 namespace nibblevec {
 
@@ -23,6 +22,7 @@ class BlockPooler final : public IdSink {
     BlockPooler(const VectorModel& model, float* rows, Interruption& interruption)
         : model_(model),
           sum_rows_(model.kernel.sum_rows[static_cast<size_t>(model.table.format)]),
+          finisher_(model.kernel, model.head),
           row_(rows),
           interruption_(interruption) {}
 
@@ -30,11 +30,12 @@ class BlockPooler final : public IdSink {
     void begin_text(size_t begin) { begins_[text_count_++] = begin; }
 
     bool take(std::span<const uint32_t> ids) override {
-        pool_whole_texts(ids);
-        // The last text goes on: its ids so far are summed, and begin anew.
+        const RowIds rows = rows_of(ids);
+        pool_whole_texts(rows);
+        // The last text goes on: its rows so far are summed, and begin anew.
         const size_t begin = begins_[text_count_ - 1];
-        add_rows(ids, begin, ids.size());
-        carried_tokens_ += ids.size() - begin;
+        add_rows(rows, begin, rows.ids.size());
+        carried_tokens_ += rows.ids.size() - begin;
         begins_[0] = 0;
         text_count_ = 1;
         return goes_on();
@@ -43,34 +44,59 @@ class BlockPooler final : public IdSink {
     bool goes_on() override { return !interruption_.requested(); }
 
     void finish(std::span<const uint32_t> ids) {
-        pool_whole_texts(ids);
-        pool_text(ids, begins_[text_count_ - 1], ids.size());
+        const RowIds rows = rows_of(ids);
+        pool_whole_texts(rows);
+        pool_text(rows, begins_[text_count_ - 1], rows.ids.size());
     }
 
   private:
-    void pool_whole_texts(std::span<const uint32_t> ids) {
-        for (size_t i = 0; i + 1 < text_count_; ++i) pool_text(ids, begins_[i], begins_[i + 1]);
+    struct RowIds {
+        std::span<const uint32_t> ids;
+        const float* weights;  // one a row, or null
+    };
+
+    // The rows of ids; where texts begin becomes where they begin among these.
+    RowIds rows_of(std::span<const uint32_t> ids) {
+        if (model_.rules == nullptr) return {ids, nullptr};
+        rows_.clear();
+        weights_.clear();
+        for (size_t i = 0; i < text_count_; ++i) {
+            const size_t begin = begins_[i];
+            const size_t end = i + 1 < text_count_ ? begins_[i + 1] : ids.size();
+            begins_[i] = rows_.size();
+            model_.rules->append(ids.subspan(begin, end - begin), rows_, weights_);
+        }
+        return {rows_, weights_.empty() ? nullptr : weights_.data()};
     }
 
-    void pool_text(std::span<const uint32_t> ids, size_t begin, size_t end) {
-        add_rows(ids, begin, end);
-        model_.kernel.apply_head(model_.head, carried_tokens_ + end - begin, model_.dims, row_);
+    void pool_whole_texts(const RowIds& rows) {
+        for (size_t i = 0; i + 1 < text_count_; ++i) pool_text(rows, begins_[i], begins_[i + 1]);
+    }
+
+    void pool_text(const RowIds& rows, size_t begin, size_t end) {
+        add_rows(rows, begin, end);
+        finisher_.finish(carried_tokens_ + end - begin, row_);
         carried_tokens_ = 0;
-        row_ += model_.dims;
+        row_ += model_.head.dims;
     }
 
-    void add_rows(std::span<const uint32_t> ids, size_t begin, size_t end) {
-        const Tokens tokens{ids.data() + begin, nullptr, end - begin, ids.size() - end};
-        sum_rows_(model_.table, tokens, model_.dims, carried_tokens_ > 0, row_);
+    void add_rows(const RowIds& rows, size_t begin, size_t end) {
+        const Tokens tokens{rows.ids.data() + begin, rows.weights ? rows.weights + begin : nullptr,
+                            end - begin, rows.ids.size() - end};
+        sum_rows_(model_.table, tokens, model_.head.own_dims, carried_tokens_ > 0,
+                  finisher_.sum_of(row_));
     }
 
     const VectorModel& model_;
     Kernel::SumRows sum_rows_;
+    BagFinisher finisher_;
     float* row_;
     Interruption& interruption_;
     std::array<size_t, kBlockTexts> begins_;
     size_t text_count_ = 0;
-    size_t carried_tokens_ = 0;  // of the first of these texts, already in its row
+    size_t carried_tokens_ = 0;   // of the first of these texts, already in its sum
+    std::vector<uint32_t> rows_;  // of ids under rules
+    std::vector<float> weights_;
 };
 
 }  // namespace
@@ -79,9 +105,10 @@ size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
                       size_t first_number, size_t threads, Interruption& interruption,
                       float* rows) {
     const double characters = characters_of(texts);
-    const double nanoseconds = tokenizing_nanoseconds(characters) +
-                               pooling_nanoseconds(characters / kCharactersPerToken,
-                                                   static_cast<double>(texts.size()), model.dims);
+    const double nanoseconds =
+        tokenizing_nanoseconds(characters) + pooling_nanoseconds(characters / kCharactersPerToken,
+                                                                 static_cast<double>(texts.size()),
+                                                                 model.head.own_dims);
     std::atomic<size_t> cut_texts{0};
     const size_t block_count = (texts.size() + kBlockTexts - 1) / kBlockTexts;
     run_blocks(block_count, useful_threads(nanoseconds, threads), interruption, [&](size_t block) {
@@ -89,14 +116,15 @@ size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
         Tokenizer::Scratch& scratch = *borrowed;
         const size_t begin = block * kBlockTexts;
         const size_t end = std::min(texts.size(), begin + kBlockTexts);
-        BlockPooler pooler(model, rows + begin * model.dims, interruption);
+        BlockPooler pooler(model, rows + begin * model.head.dims, interruption);
         size_t cut = 0;
         size_t bytes_since_asked = 0;
         for (size_t i = begin; i < end; ++i) {
             const std::string_view text = utf8_of(texts[i], first_number + i, scratch.text);
             pooler.begin_text(scratch.ids.count);
-            cut += model.tokenizer.encode(model.kernel, text, model.truncation, scratch, &pooler)
-                       .is_cut;
+            const Encoded encoded =
+                model.tokenizer.encode(model.kernel, text, model.truncation, scratch, &pooler);
+            cut += encoded.is_cut || texts[i].is_cut;
             bytes_since_asked += text.size();
             if (bytes_since_asked >= kBytesBetweenAsking) {
                 if (interruption.requested()) return;

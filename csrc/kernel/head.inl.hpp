@@ -3,7 +3,8 @@
 //
 // Sixteen dimensions go at a time whatever the width of a lane group, so that the sum of squares
 // is the same everywhere: running sum i holds the dimensions i mod 16, and the sixteen are added
-// as a tree (i and i+8, i and i+4, i and i+2, the last two).
+// as a tree (i and i+8, i and i+4, i and i+2, the last two). Model2Vec's norm is NumPy's, whose
+// additions have another order.
 
 constexpr size_t kBlockDims = 16;
 constexpr size_t kBlockVectors = kBlockDims / kLaneCount;
@@ -95,7 +96,7 @@ inline void apply_vectors(const HeadView& head, Floats token_count, size_t dim, 
         tanh_2ulp(x);
         for (size_t v = 0; v < kCount; ++v) x[v] = mul(load(beta + v * kLaneCount), x[v]);
     }
-    if (head.normalize) {
+    if (head.norm == Norm::torch) {
         for (size_t v = 0; v < kCount; ++v) {
             Floats& sum = squares.lanes[v % kBlockVectors];
             sum = add(sum, mul(x[v], x[v]));
@@ -109,6 +110,50 @@ inline float norm_of(const SquareSums& squares) noexcept {
     return norm < 1e-12f ? 1e-12f : norm;  // a NaN stays
 }
 
+// The nearest float16, half to even, as float32; beyond the largest one, infinity.
+inline float rounded_to_float16(float number) noexcept {
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    const uint32_t sign = bits & 0x80000000u;
+    bits -= sign;
+    if (bits >= 0x7f800000u) return number;
+    if (bits < 0x38800000u) {
+        // Below 2^-14 float16 has the multiples of 2^-24, as float32 has from 0.5 to 1.
+        float magnitude;
+        memcpy(&magnitude, &bits, sizeof magnitude);
+        magnitude = (magnitude + 0.5f) - 0.5f;
+        memcpy(&bits, &magnitude, sizeof bits);
+    } else {
+        // Thirteen bits of the significand go; what they carry may move the exponent.
+        bits = (bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu;
+        if (bits > 0x477fe000u) bits = 0x7f800000u;  // 65504 is the largest
+    }
+    bits |= sign;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+// Additions as NumPy's sum over a row has them, so that its bits come out: up to 128 numbers by
+// eight running sums, of which neighbours are added, then theirs, then the rest one by one; more
+// in two halves, the first of a multiple of eight.
+float pairwise_square_sum(const float* row, size_t dims) noexcept {
+    if (dims > 128) {
+        const size_t half = dims / 2 - dims / 2 % 8;
+        return pairwise_square_sum(row, half) + pairwise_square_sum(row + half, dims - half);
+    }
+    float sum = 0.0f;
+    size_t dim = 0;
+    if (dims >= 8) {
+        float sums[8] = {};
+        for (; dim + 8 <= dims; dim += 8)
+            for (size_t i = 0; i < 8; ++i) sums[i] += row[dim + i] * row[dim + i];
+        sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
+              ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    }
+    for (; dim < dims; ++dim) sum += row[dim] * row[dim];
+    return sum;
+}
+
 void apply_head(const HeadView& head, size_t token_count, size_t dims, float* row) noexcept {
     // No token: the sum is 0 and so is the mean.
     const Floats count = broadcast(token_count == 0 ? 1.0f : static_cast<float>(token_count));
@@ -117,7 +162,7 @@ void apply_head(const HeadView& head, size_t token_count, size_t dims, float* ro
 
     const size_t whole_dims = dims - dims % kBlockDims;
     const size_t edge_bytes = (dims - whole_dims) * sizeof(float);
-    if (head.mean || head.alpha || head.normalize) {
+    if (head.mean || head.alpha || head.norm == Norm::torch) {
         size_t dim = 0;
         for (; dim + kGroupDims <= whole_dims; dim += kGroupDims)
             apply_vectors<kHeadVectors>(head, count, dim, row, squares);
@@ -140,9 +185,12 @@ void apply_head(const HeadView& head, size_t token_count, size_t dims, float* ro
             memcpy(row + whole_dims, edge[0], edge_bytes);
         }
     }
-    if (!head.normalize) return;
+    if (head.norm == Norm::none) return;
 
-    const float norm = norm_of(squares);
+    if (head.norm == Norm::model2vec_float16)
+        for (size_t dim = 0; dim < dims; ++dim) row[dim] = rounded_to_float16(row[dim]);
+    const float norm = head.norm == Norm::torch ? norm_of(squares)
+                                                : sqrtf(pairwise_square_sum(row, dims)) + 1e-32f;
     size_t dim = 0;
     for (; dim + kLaneCount <= dims; dim += kLaneCount)
         store(row + dim, div(load(row + dim), broadcast(norm)));

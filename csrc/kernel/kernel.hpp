@@ -7,6 +7,10 @@
 
 namespace nibblevec {
 
+// How a row x is scaled to length 1: torch divides it by max(|x|, 1e-12); Model2Vec by |x| + 1e-32,
+// and rounds x to float16 before that where its table is float16.
+enum class Norm : uint8_t { none, torch, model2vec, model2vec_float16 };
+
 // What happens to a sum of rows: the mean, Dynamic Tanh, L2, in this order, each if asked for.
 // Borrowed: alpha, beta and bias hold at least `dims` floats each, or all three are null (no DyT).
 struct HeadView {
@@ -14,7 +18,7 @@ struct HeadView {
     const float* beta;
     const float* bias;
     bool mean;
-    bool normalize;
+    Norm norm;
 };
 
 // The tokens of one bag, or of a piece of one. Borrowed.

@@ -38,10 +38,19 @@ class Tokenizer:
         *,
         max_length: int | None = None,
         keep_end: bool = False,
+        max_characters: int | None = None,
         first_number: int = 0,
         threads: int = 1,
         kernel: str | None = None,
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], int]: ...
+
+class TokenRules:
+    def __init__(
+        self,
+        row_of_id: NDArray[np.uint32] | None,
+        weight_of_id: NDArray[np.float32] | None,
+        dropped_id: int | None,
+    ) -> None: ...
 
 def encode(
     tokenizer: Tokenizer,
@@ -50,9 +59,12 @@ def encode(
     out: NDArray[np.float32],
     *,
     dynamic_tanh: DynamicTanh | None = None,
+    normalization: str | None = None,
     normalize: bool = False,
+    rules: TokenRules | None = None,
     max_length: int | None = None,
     keep_end: bool = False,
+    max_characters: int | None = None,
     first_number: int = 0,
     threads: int = 1,
     kernel: str | None = None,
@@ -70,6 +82,7 @@ def pool(
     weights: NDArray[np.float32] | None = None,
     dynamic_tanh: DynamicTanh | None = None,
     mean: bool = False,
+    normalization: str | None = None,
     normalize: bool = False,
     threads: int = 1,
     kernel: str | None = None,
@@ -80,6 +93,7 @@ def apply_head(
     *,
     dynamic_tanh: DynamicTanh | None = None,
     mean: bool = False,
+    normalization: str | None = None,
     normalize: bool = False,
     kernel: str | None = None,
 ) -> None: ...

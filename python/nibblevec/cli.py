@@ -232,16 +232,10 @@ def info(model: str | None) -> None:
     from nibblevec.formats import load_model
     from nibblevec.hub import find_model
     from nibblevec.threads import thread_count
-    from nibblevec.tokenizer import load_tokenizer
 
     try:
         loaded = load_model(BUNDLED_MODEL if model is None else find_model(model).folder)
-        tokenizer = load_tokenizer(
-            loaded.tokenizer_json(),
-            loaded.tokenizer_path,
-            loaded.table.rows,
-            headerless_table=loaded.headerless_table,
-        )
+        tokenizer = loaded.load_tokenizer()
         names = kernels()
         threads = thread_count(None)
     except (OSError, ValueError) as error:
@@ -255,7 +249,7 @@ def info(model: str | None) -> None:
         "rows": table.rows,
         "dims": table.dim,
         "table bytes": table.nbytes,
-        "tokenizer": f"{loaded.tokenizer_path}, {tokenizer.path_taken}",
+        "tokenizer": f"{loaded.tokenizer.path}, {tokenizer.path_taken}",
         "kernel": names[0] + others,
         "threads": threads,
     }.items():

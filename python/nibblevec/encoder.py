@@ -15,10 +15,10 @@ from nibblevec.hub import ModelSource, find_model
 from nibblevec.similarity import cosine_similarity
 from nibblevec.table import checked_dims, output_array
 from nibblevec.threads import thread_count
-from nibblevec.tokenizer import Truncation, load_package_tokenizer, load_tokenizer
+from nibblevec.tokenizer import Truncation, load_package_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import tokenizers
     import torch
@@ -34,17 +34,22 @@ SHOWN_BLOCK_TEXTS = 1 << 10
 
 
 class Encoder:
-    """A static text-embedding model: the mean of the rows of a text's tokens, then Dynamic Tanh.
+    """A static text-embedding model: the mean of the rows of a text's tokens, then its head.
 
-    The table stays in its 4 bits, mapped into memory. The same text gives the same bits whatever
+    The table stays in its own bytes, mapped into memory. The same text gives the same bits whatever
     the batch, its neighbours, the number of threads and the CPU.
 
     Args:
-        model_name_or_path: folder of an SSE model, quantised or float, or the name of a repository
-            on the Hugging Face hub; None means the bundled model (English, 512 dims). A path that
-            exists wins over a repository and makes no network call.
-        truncate_dim: compute only the first so many dims (Matryoshka); None means all.
-        max_seq_length: cut each text after so many tokens; None means what ``tokenizer.json`` says.
+        model_name_or_path: folder of a model (SSE, quantised or float; StaticEmbedding of
+            sentence-transformers; Model2Vec), or the name of a repository on the Hugging Face hub;
+            None means the bundled model (English, 512 dims). A path that exists wins over a
+            repository and makes no network call.
+        truncate_dim: keep only the first so many dims (Matryoshka), and compute no more unless the
+            model scales its vectors itself; None means what the model says, or all.
+        prompts: what may be put before texts, by name; added to those of the model, and instead of
+            those of the same names.
+        default_prompt_name: the prompt of texts for which none is asked; None means the model's.
+        max_seq_length: cut each text after so many tokens; None means what the model says.
         threads: default of `encode`.
         mmap: map the table into memory; False reads it. A mapped file must not be cut or changed
             in place while it is in use (replacing it is fine).
@@ -58,7 +63,7 @@ class Encoder:
             did not give it.
         ModelFormatError: a file does not hold what it must.
         ValueError: the folder holds no model; ``truncate_dim`` is not in 1..dim; ``threads`` < 1;
-            ``max_seq_length`` < 1.
+            ``max_seq_length`` < 1; there is no prompt of the name ``default_prompt_name``.
 
     >>> model = Encoder()
     >>> vectors = model.encode(["Tea is a hot drink.", "A cup of tea.", "The stock market fell."])
@@ -74,6 +79,8 @@ class Encoder:
         model_name_or_path: str | os.PathLike[str] | None = None,
         *,
         truncate_dim: SupportsIndex | None = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
         max_seq_length: SupportsIndex | None = None,
         threads: SupportsIndex | None = None,
         mmap: bool = True,
@@ -98,14 +105,17 @@ class Encoder:
         }
         folder = BUNDLED_MODEL if self._source is None else self._source.folder
         self._model = load_model(folder, mmap=bool(mmap))
+        if truncate_dim is None:
+            truncate_dim = self._model.truncate_dim
         self._dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
+        # Names that sentence-transformers gives to every model.
+        self._prompts = {"query": "", "document": "", **self._model.prompts, **(prompts or {})}
+        self._default_prompt_name = default_prompt_name
+        if default_prompt_name is None:
+            self._default_prompt_name = self._model.default_prompt_name
+        _prompt(self._prompts, self._default_prompt_name)
         self._threads = None if threads is None else thread_count(threads)
-        self._tokenizer = load_tokenizer(
-            self._model.tokenizer_json(),
-            self._model.tokenizer_path,
-            self._model.table.rows,
-            headerless_table=self._model.headerless_table,
-        )
+        self._tokenizer = self._model.load_tokenizer()
         self._truncation = self._tokenizer.truncation
         if max_seq_length is not None:
             self.max_seq_length = max_seq_length
@@ -114,9 +124,11 @@ class Encoder:
     def encode(
         self,
         inputs: str | Iterable[str],
-        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
         batch_size: SupportsIndex = 32,
         show_progress_bar: bool | None = None,
+        *,
         normalize_embeddings: bool = False,
         truncate_dim: SupportsIndex | None = None,
         threads: SupportsIndex | None = None,
@@ -126,9 +138,13 @@ class Encoder:
 
         Args:
             inputs: one text, or any iterable of texts (they are all taken before work begins).
+            prompt_name: put the prompt of this name before each text.
+            prompt: put this before each text, whatever ``prompt_name`` says. Where neither is
+                given, the model's default prompt is taken, if it has one.
             batch_size: step of the progress bar; changes nothing else.
             show_progress_bar: on stderr. None shows it if this package logs at INFO or below.
-            normalize_embeddings: scale each vector, after truncation, to length 1.
+            normalize_embeddings: scale each vector, after truncation, to length 1. A model that
+                normalises by itself has done so before truncation.
             truncate_dim: first so many dims; None means those of the constructor.
             threads: at most so many; None means the constructor's, else all that this process may
                 use. Short work takes one. (Where the tokenizer is not native, the `tokenizers`
@@ -142,9 +158,9 @@ class Encoder:
 
         Raises:
             TypeError: a text is not a str (names its row).
-            ValueError: a text holds a lone surrogate (names its row); ``truncate_dim`` is not in
-                1..dim; ``batch_size`` or ``threads`` is below 1; ``out`` has another type, shape
-                or layout.
+            ValueError: a text holds a lone surrogate (names its row); there is no prompt of this
+                name; ``truncate_dim`` is not in 1..dim; ``batch_size`` or ``threads`` is below 1;
+                ``out`` has another type, shape or layout.
             ModelFormatError: the tokenizer of the model is not one.
         """
         dims = self._dims
@@ -157,6 +173,12 @@ class Encoder:
         if show_progress_bar is None:
             show_progress_bar = _logs_info()
 
+        if prompt is None:
+            name = self._default_prompt_name if prompt_name is None else prompt_name
+            prompt = _prompt(self._prompts, name)
+        if not isinstance(prompt, str):
+            raise TypeError(f"prompt is {type(prompt).__name__}, expected str")
+
         single = isinstance(inputs, str)
         texts = _taken(inputs)
         rows = output_array(out, (dims,) if single else (len(texts), dims))
@@ -168,7 +190,7 @@ class Encoder:
         cut_texts = 0
         for begin, end in blocks:
             cut_texts += self._tokenizer.encode_vectors(
-                texts[begin:end],
+                _prompted(texts[begin:end], prompt),
                 self._truncation,
                 self._model,
                 text_rows[begin:end],
@@ -229,14 +251,25 @@ class Encoder:
     @property
     def tokenizer(self) -> tokenizers.Tokenizer:
         """The model's tokenizer as an object of the `tokenizers` package, a new one each time."""
-        return load_package_tokenizer(self._model.tokenizer_json(), self._model.tokenizer_path)
+        tokenizer = self._model.tokenizer
+        return load_package_tokenizer(tokenizer.read(), tokenizer.path)
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """What `encode` may put before texts, by name."""
+        return self._prompts
+
+    @property
+    def default_prompt_name(self) -> str | None:
+        """Name of the prompt of texts for which none is asked; None means no prompt."""
+        return self._default_prompt_name
 
     @property
     def max_seq_length(self) -> int | None:
         """Texts are cut to so many tokens; None means that they are not.
 
-        At first what the constructor was given, else what ``tokenizer.json`` says. Which end of a
-        text is cut off, usually the last, ``tokenizer.json`` says too.
+        At first what the constructor was given, else what the model says. Which end of a text is
+        cut off, usually the last, the model says too.
         """
         return self._truncation.max_length
 
@@ -268,7 +301,7 @@ class Encoder:
         return cosine_similarity(embeddings1, embeddings2)
 
     def get_embedding_dimension(self) -> int:
-        """Number of dims that `encode` gives: ``truncate_dim``, or those of the table."""
+        """Number of dims that `encode` gives unless told otherwise."""
         return self._dims
 
     def _report_truncation(self, cut_texts: int, texts: int) -> None:
@@ -287,6 +320,8 @@ class Encoder:
                 **self._options,
                 "revision": None if source is None else source.revision,
                 "truncate_dim": self._dims,
+                "prompts": self._prompts,
+                "default_prompt_name": self._default_prompt_name,
                 "threads": self._threads,
             },
             "truncation": self._truncation,
@@ -319,6 +354,27 @@ def _taken(inputs: str | Iterable[str]) -> tuple[str, ...]:
     if isinstance(inputs, (bytes, bytearray, memoryview)) or not hasattr(inputs, "__iter__"):
         raise TypeError(f"expected a str or an iterable of str, not {type(inputs).__name__}")
     return tuple(inputs)
+
+
+def _prompt(prompts: Mapping[str, str], name: str | None) -> str:
+    """The prompt of this name; none if there is no name.
+
+    Raises:
+        ValueError: there is no prompt of this name.
+    """
+    if name is None:
+        return ""
+    if name not in prompts:
+        known = ", ".join(map(repr, prompts))
+        raise ValueError(f"no prompt has the name {name!r}; the model has {known}")
+    return prompts[name]
+
+
+def _prompted(texts: tuple[str, ...], prompt: str) -> tuple[str, ...]:
+    """The texts after the prompt; what is no str stays, and is refused where texts are read."""
+    if not prompt:
+        return texts
+    return tuple(prompt + text if isinstance(text, str) else text for text in texts)
 
 
 def _blocks(texts: tuple[str, ...], block_texts: int) -> Iterator[tuple[int, int]]:

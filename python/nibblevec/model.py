@@ -1,6 +1,10 @@
-"""What every loader returns: a table, a head and a tokenizer."""
+"""What every loader returns: a table, a head, a tokenizer, and what the files say of their use."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +12,13 @@ from numpy.typing import NDArray
 from nibblevec import _core
 from nibblevec.model_files import read_file
 from nibblevec.table import Table
+from nibblevec.tokenizer import NO_RULES, Tokenizer, TokenRules, load_tokenizer
+
+# How a model itself scales its vectors, over all of its dims and before truncation:
+# "torch" divides by max(norm, 1e-12), as a `Normalize` module of sentence-transformers does;
+# "model2vec" by norm + 1e-32; "model2vec_float16" does so after rounding the mean to float16,
+# which that library keeps the means of a float16 table in.
+Normalization = Literal["torch", "model2vec", "model2vec_float16"]
 
 
 class Head:
@@ -29,53 +40,110 @@ class Head:
         self.native = _core.DynamicTanh(alpha, beta, bias)
 
 
-class Model:
+class TokenizerJson:
+    """A ``tokenizer.json``: a file that is read when it is first asked for, or its content.
+
+    Attributes:
+        path: the file, or where in a file the content was; errors name it.
+    """
+
+    def __init__(self, path: str, content: bytes | None = None) -> None:
+        self.path = path
+        self._content = content
+
+    def read(self) -> bytes:
+        """Its bytes, the same ones for the life of the model.
+
+        Raises:
+            OSError: the file is missing, cannot be read, or is not a regular file.
+        """
+        if self._content is None:
+            self._content = read_file(self.path)
+        return self._content
+
+
+class Model(NamedTuple):
     """A static embedding model.
 
     Attributes:
         layout: the layout it was read from, in words.
         table: token embeddings.
-        head: what is done to the mean of the rows.
-        tokenizer_path: its ``tokenizer.json``.
+        tokenizer: its ``tokenizer.json``.
+        head: what is done to the mean of the rows; None leaves it as it is.
+        normalization: how the model itself scales its vectors after the head; None: not at all.
+        token_rules: what is done to a text before and after it is tokenised.
+        prompts: what may be put before a text, by name.
+        default_prompt_name: the prompt of a text for which none is asked; None: no prompt.
+        similarity_fn_name: how two vectors are to be compared; None: not said.
+        truncate_dim: how many dims of a vector are kept unless told otherwise; None: all.
+        name: what the model is called; None: not said.
+        license: under which it may be used; None: not said.
         headerless_table: file of the table if it has a row for each token and does not say how
             many; else None.
     """
 
-    def __init__(
-        self,
-        layout: str,
-        table: Table,
-        head: Head,
-        tokenizer_path: str,
-        headerless_table: str | None = None,
-    ) -> None:
-        self.layout = layout
-        self.table = table
-        self.head = head
-        self.tokenizer_path = tokenizer_path
-        self.headerless_table = headerless_table
-        self._tokenizer_json: bytes | None = None
+    layout: str
+    table: Table
+    tokenizer: TokenizerJson
+    head: Head | None = None
+    normalization: Normalization | None = None
+    token_rules: TokenRules = NO_RULES
+    prompts: Mapping[str, str] = MappingProxyType({})
+    default_prompt_name: str | None = None
+    similarity_fn_name: str | None = None
+    truncate_dim: int | None = None
+    name: str | None = None
+    license: str | None = None
+    headerless_table: str | None = None
 
-    def tokenizer_json(self) -> bytes:
-        """The bytes of ``tokenizer.json``, the same ones for the life of the model."""
-        if self._tokenizer_json is None:
-            self._tokenizer_json = read_file(self.tokenizer_path)
-        return self._tokenizer_json
+    @property
+    def dynamic_tanh(self) -> _core.DynamicTanh | None:
+        """The head for the kernel."""
+        return None if self.head is None else self.head.native
+
+    def load_tokenizer(self) -> Tokenizer:
+        """The tokenizer, ready to work under the model's token rules.
+
+        Raises:
+            OSError: its file cannot be read, or is not a regular file.
+            ModelFormatError: see `nibblevec.tokenizer.load_tokenizer`.
+        """
+        ids = self.token_rules.ids
+        return load_tokenizer(
+            self.tokenizer.read(),
+            self.tokenizer.path,
+            self.table.rows if ids is None else ids,
+            headerless_table=self.headerless_table,
+            rules=self.token_rules,
+        )
 
     def digest(self) -> str:
         """SHA-256 over all that vectors depend on."""
         import hashlib
 
-        sha256 = hashlib.sha256()
-        parts = (
-            self.table.format.encode(),
-            self.table.buffer.data,
-            self.head.alpha.data,
-            self.head.beta.data,
-            self.head.bias.data,
-            self.tokenizer_json(),
+        head, rules = self.head, self.token_rules
+        vectors = () if head is None else (head.alpha, head.beta, head.bias)
+        settings = (
+            self.table.format,
+            self.table.dim,
+            head is None,
+            self.normalization,
+            rules.truncation,
+            rules.cuts_characters,
+            rules.drops_unknown,
+            rules.row_of_id is None,
+            rules.weight_of_id is None,
+            sorted(self.prompts.items()),
+            self.default_prompt_name,
+            self.truncate_dim,
         )
-        for part in parts:
+        arrays = (self.table.buffer, *vectors, rules.row_of_id, rules.weight_of_id)
+        sha256 = hashlib.sha256()
+        for part in (
+            repr(settings).encode(errors="backslashreplace"),
+            *(array.data for array in arrays if array is not None),
+            self.tokenizer.read(),
+        ):
             size = part.nbytes if isinstance(part, memoryview) else len(part)
             sha256.update(size.to_bytes(8, "little"))
             sha256.update(part)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -13,7 +15,7 @@ from nibblevec import _core
 from nibblevec.model_files import ModelFormatError, parse_json_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     import tokenizers
 
@@ -42,6 +44,39 @@ class Truncation(NamedTuple):
     keep_end: bool = False
 
 
+class TokenRules(NamedTuple):
+    """What a model does to a text before it is tokenised, and to its ids after that.
+
+    In this order: the text is cut to so many characters; tokenised; its ids are cut to so many;
+    unknown tokens are dropped; the rest of the ids become rows, each with its weight.
+
+    Attributes:
+        truncation: replaces that of ``tokenizer.json``; None leaves it.
+        cuts_characters: where ids are cut to a length, the text is first cut to that length times
+            the median length of the vocabulary's tokens, in characters, rounded down.
+        drops_unknown: the unknown token is dropped.
+        row_of_id: uint32 [ids], each below the rows of the table; None: an id is a row.
+        weight_of_id: float32 [ids], multiplies the row; None: rows count as they are.
+    """
+
+    truncation: Truncation | None = None
+    cuts_characters: bool = False
+    drops_unknown: bool = False
+    row_of_id: NDArray[np.uint32] | None = None
+    weight_of_id: NDArray[np.float32] | None = None
+
+    @property
+    def ids(self) -> int | None:
+        """How many ids there may be; None: as many as the table has rows."""
+        for numbers in (self.row_of_id, self.weight_of_id):
+            if numbers is not None:
+                return len(numbers)
+        return None
+
+
+NO_RULES = TokenRules()
+
+
 class TokenIds(NamedTuple):
     """The ids of texts.
 
@@ -60,7 +95,7 @@ class Tokenizer(Protocol):
     """The tokenizer of a model, for bags of ids without special tokens and without padding.
 
     Attributes:
-        truncation: what ``tokenizer.json`` asks for.
+        truncation: what the model asks for, or else ``tokenizer.json``.
         path_taken: in words, whether it runs natively, and if not, why.
     """
 
@@ -75,7 +110,7 @@ class Tokenizer(Protocol):
         first_row: int = 0,
         threads: int = 1,
     ) -> TokenIds:
-        """Ids of each text.
+        """Ids of each text, those whose rows count.
 
         Args:
             texts: of str only.
@@ -105,9 +140,9 @@ class Tokenizer(Protocol):
         Args:
             texts: of str only.
             truncation: `truncation`, or another.
-            model: its table and head.
+            model: the one whose tokenizer this is.
             out: float32 [texts, dims], written.
-            normalize: scale each vector to length 1.
+            normalize: scale each vector to length 1, after truncation to these dims.
             first_row: added to the number of a text in an error.
             threads: at most so many.
 
@@ -122,9 +157,16 @@ class Tokenizer(Protocol):
 
 
 def load_tokenizer(
-    tokenizer_json: bytes, path: str, rows: int, *, headerless_table: str | None = None
+    tokenizer_json: bytes,
+    path: str,
+    rows: int,
+    *,
+    headerless_table: str | None = None,
+    rules: TokenRules = NO_RULES,
 ) -> Tokenizer:
     """The tokenizer of ``tokenizer_json``, the content of ``path``, for a table of ``rows`` rows.
+
+    Where ``rules`` map ids to rows, ``rows`` is the number of ids that they know.
 
     Raises:
         ModelFormatError: not JSON, or not a tokenizer; an id repeats, is negative, is not a row
@@ -134,11 +176,50 @@ def load_tokenizer(
     content = parse_json_object(tokenizer_json, path, "tokenizer")
     _check_ids(content, path, rows, headerless_table)
     try:
-        return NativeTokenizer(content)
+        return NativeTokenizer(content, rules)
     except _NotNativeError as reason:
-        tokenizer = PackageTokenizer(tokenizer_json, path, str(reason))
+        tokenizer = PackageTokenizer(tokenizer_json, path, str(reason), rules)
     _check_ids_in_use(content, tokenizer.vocabulary(), path, rows)
     return tokenizer
+
+
+class _BoundRules:
+    """Token rules in the terms of one vocabulary.
+
+    Attributes:
+        dropped_id: the id that does not count; None: all do.
+        row_of_id: as in `TokenRules`.
+        weight_of_id: as in `TokenRules`.
+    """
+
+    def __init__(self, rules: TokenRules, tokens: Collection[str], unknown_id: int | None) -> None:
+        self.dropped_id = unknown_id if rules.drops_unknown else None
+        self.row_of_id = rules.row_of_id
+        self.weight_of_id = rules.weight_of_id
+        self._characters_per_token: int | None = None
+        if rules.cuts_characters:
+            self._characters_per_token = int(np.median([len(token) for token in tokens] or [0]))
+
+    def max_characters(self, truncation: Truncation) -> int | None:
+        """How many characters of a text are kept where its ids are truncated; None: all."""
+        if truncation.max_length is None or self._characters_per_token is None:
+            return None
+        return min(truncation.max_length * self._characters_per_token, sys.maxsize)
+
+    def without_dropped(self, tokens: TokenIds) -> TokenIds:
+        """The ids that count."""
+        if self.dropped_id is None:
+            return tokens
+        counts = tokens.ids != self.dropped_id
+        offsets = np.zeros(len(tokens.ids) + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        return TokenIds(tokens.ids[counts], offsets[tokens.offsets], tokens.cut_texts)
+
+    def native(self) -> _core.TokenRules | None:
+        """The same for the native code; None if there is nothing to do."""
+        if self.dropped_id is None and self.row_of_id is None and self.weight_of_id is None:
+            return None
+        return _core.TokenRules(self.row_of_id, self.weight_of_id, self.dropped_id)
 
 
 class _NotNativeError(Exception):
@@ -150,7 +231,7 @@ class NativeTokenizer:
 
     path_taken = "native"
 
-    def __init__(self, content: dict[str, Any]) -> None:
+    def __init__(self, content: dict[str, Any], rules: TokenRules = NO_RULES) -> None:
         """Take what ``tokenizer.json`` holds, after its ids were checked.
 
         Raises:
@@ -190,7 +271,9 @@ class NativeTokenizer:
             type(word_characters) is int and 0 <= word_characters <= MAX_NATIVE_WORD_CHARACTERS,
             "its model's max_input_chars_per_word is out of range",
         )
-        self.truncation = _native_truncation(content.get("truncation"))
+        truncation = _native_truncation(content.get("truncation"))
+        self.truncation = truncation if rules.truncation is None else rules.truncation
+        added_tokens = _native_added_tokens(content.get("added_tokens", []), vocabulary)
         try:
             self._tokenizer = _core.Tokenizer(
                 tuple(vocabulary),
@@ -199,11 +282,14 @@ class NativeTokenizer:
                 max_input_chars_per_word=word_characters,
                 unknown_id=vocabulary[unknown],
                 strip_accents=normalizer["lowercase"] if strip_accents is None else strip_accents,
-                added_tokens=_native_added_tokens(content.get("added_tokens", []), vocabulary),
+                added_tokens=added_tokens,
                 **normalizer,
             )
         except ValueError as error:
             raise _NotNativeError(str(error)) from None
+        tokens = vocabulary.keys() | {token[0] for token in added_tokens}
+        self._rules = _BoundRules(rules, tokens, vocabulary[unknown])
+        self._native_rules = self._rules.native()
 
     def encode_batch(
         self,
@@ -215,16 +301,16 @@ class NativeTokenizer:
         kernel: str | None = None,
     ) -> TokenIds:
         """See `Tokenizer`; ``kernel`` names an instruction set."""
-        return TokenIds(
-            *self._tokenizer.encode(
-                texts,
-                max_length=truncation.max_length,
-                keep_end=truncation.keep_end,
-                first_number=first_row,
-                threads=threads,
-                kernel=kernel,
-            )
+        tokens = self._tokenizer.encode(
+            texts,
+            max_length=truncation.max_length,
+            keep_end=truncation.keep_end,
+            max_characters=self._rules.max_characters(truncation),
+            first_number=first_row,
+            threads=threads,
+            kernel=kernel,
         )
+        return self._rules.without_dropped(TokenIds(*tokens))
 
     def encode_vectors(
         self,
@@ -244,10 +330,13 @@ class NativeTokenizer:
             model.table.native,
             texts,
             out,
-            dynamic_tanh=model.head.native,
+            dynamic_tanh=model.dynamic_tanh,
+            normalization=model.normalization,
             normalize=normalize,
+            rules=self._native_rules,
             max_length=truncation.max_length,
             keep_end=truncation.keep_end,
+            max_characters=self._rules.max_characters(truncation),
             first_number=first_row,
             threads=threads,
             kernel=kernel,
@@ -329,7 +418,9 @@ def _native_added_tokens(
 class PackageTokenizer:
     """Any tokenizer that the `tokenizers` package runs."""
 
-    def __init__(self, tokenizer_json: bytes, path: str, reason: str) -> None:
+    def __init__(
+        self, tokenizer_json: bytes, path: str, reason: str, rules: TokenRules = NO_RULES
+    ) -> None:
         """Load ``tokenizer_json``, the content of ``path``; ``reason`` follows "since ".
 
         Raises:
@@ -341,16 +432,32 @@ class PackageTokenizer:
         self._tokenizer.no_padding()
         settings = self._tokenizer.truncation
         self.truncation = Truncation()
-        if settings is not None:
+        if rules.truncation is not None:
+            self.truncation = rules.truncation
+        elif settings is not None:
             self.truncation = Truncation(settings["max_length"], settings["direction"] == "left")
+        # What the package does by itself.
+        self._file_truncation = self.truncation if rules.truncation is None else None
         self._untruncated = load_package_tokenizer(tokenizer_json, path)
         self._untruncated.no_padding()
         self._untruncated.no_truncation()
+        self._rules = _BoundRules(rules, self.vocabulary(), self._unknown_id())
 
     def vocabulary(self) -> dict[str, int]:
         """The id that the package gives to each token, added ones too."""
         vocabulary: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
         return vocabulary
+
+    def _unknown_id(self) -> int | None:
+        """The id of what the vocabulary lacks; None if there is none."""
+        model = self._tokenizer.model
+        number: int | None
+        if hasattr(model, "unk_token"):
+            unknown = model.unk_token
+            number = None if unknown is None else self._tokenizer.token_to_id(unknown)
+        else:  # Unigram, which does not tell
+            number = json.loads(self._tokenizer.to_str())["model"].get("unk_id")
+        return number
 
     def encode_batch(
         self,
@@ -364,7 +471,12 @@ class PackageTokenizer:
         for row, text in enumerate(texts, first_row):
             if not isinstance(text, str):
                 raise TypeError(f"text {row} is {type(text).__name__}, expected str")
-        tokenizer = self._tokenizer if truncation == self.truncation else self._untruncated
+        max_characters = self._rules.max_characters(truncation)
+        shortened = np.zeros(len(texts), np.bool_)
+        if max_characters is not None:
+            shortened[:] = [len(text) > max_characters for text in texts]
+            texts = tuple(text[:max_characters] for text in texts)
+        tokenizer = self._tokenizer if truncation == self._file_truncation else self._untruncated
         try:
             encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         except BaseException as error:  # a Rust panic is not an Exception
@@ -377,15 +489,16 @@ class PackageTokenizer:
             raise ModelFormatError(self._path, "tokenizer", problem) from None
         if tokenizer is self._tokenizer:
             all_ids = [encoding.ids for encoding in encodings]
-            cut = sum(bool(encoding.overflowing) for encoding in encodings)
+            cut = [bool(encoding.overflowing) for encoding in encodings]
         else:
             whole = [encoding.ids for encoding in encodings]
             all_ids = [_cut(ids, truncation) for ids in whole]
-            cut = sum(len(kept) < len(ids) for kept, ids in zip(all_ids, whole, strict=True))
+            cut = [len(kept) < len(ids) for kept, ids in zip(all_ids, whole, strict=True)]
         offsets = np.zeros(len(texts) + 1, np.int64)
         np.cumsum([len(ids) for ids in all_ids], out=offsets[1:])
         flat = np.fromiter(chain.from_iterable(all_ids), np.uint32, int(offsets[-1]))
-        return TokenIds(flat, offsets, cut)
+        cut_texts = int(np.count_nonzero(shortened | np.array(cut, np.bool_)))
+        return self._rules.without_dropped(TokenIds(flat, offsets, cut_texts))
 
     def encode_vectors(
         self,
@@ -403,13 +516,16 @@ class PackageTokenizer:
         for begin, end in _package_blocks(texts):
             tokens = self.encode_batch(texts[begin:end], truncation, first_row=first_row + begin)
             cut_texts += tokens.cut_texts
+            row_of_id, weight_of_id = self._rules.row_of_id, self._rules.weight_of_id
             _core.pool(
                 model.table.native,
-                tokens.ids,
+                tokens.ids if row_of_id is None else row_of_id[tokens.ids],
                 tokens.offsets,
                 out[begin:end],
-                dynamic_tanh=model.head.native,
+                weights=None if weight_of_id is None else weight_of_id[tokens.ids],
+                dynamic_tanh=model.dynamic_tanh,
                 mean=True,
+                normalization=model.normalization,
                 normalize=normalize,
                 threads=threads,
             )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec.formats.safetensors import Tensor, read_safetensors
-from nibblevec.model import Head, Model
+from nibblevec.model import Head, Model, TokenizerJson
 from nibblevec.model_files import ModelFormatError, check_regular_file, map_file
 from nibblevec.table import RowFormat, Table
 
@@ -50,7 +50,9 @@ def load_quantized(folder: str, *, mmap: bool = True) -> Model:
         table = Table.from_buffer(map_file(table_path, mmap=mmap), dim=len(head.alpha))
     except ValueError as error:
         raise ModelFormatError(table_path, "table", str(error)) from None
-    return Model("SSE, 4-bit", table, head, tokenizer_path, headerless_table=table_path)
+    return Model(
+        "SSE, 4-bit", table, TokenizerJson(tokenizer_path), head, headerless_table=table_path
+    )
 
 
 def load_float(folder: str, *, mmap: bool = True) -> Model:
@@ -92,7 +94,7 @@ def load_float(folder: str, *, mmap: bool = True) -> Model:
         table = Table.from_buffer(weight.data, dim=weight.shape[1], format=row_format)
     except ValueError as error:
         raise ModelFormatError(path, WEIGHT_TENSOR, str(error)) from None
-    return Model("SSE, float", table, head, tokenizer_path)
+    return Model("SSE, float", table, TokenizerJson(tokenizer_path), head)
 
 
 def has_head(path: str) -> bool:

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace nibblevec {
+
+// What the ids of a tokenizer mean to a table whose rows they are not: which row, counted with
+// which weight, and which id does not count at all. Immutable.
+class TokenRules {
+  public:
+    // An empty vector leaves ids, or weights, as they are; if neither is, they are equally long.
+    TokenRules(std::vector<uint32_t> row_of_id, std::vector<float> weight_of_id,
+               std::optional<uint32_t> dropped_id);
+
+    // Whether ids below `id_limit` become rows of a table of `row_count` rows.
+    bool fit(size_t id_limit, size_t row_count) const;
+
+    // Appends the rows, and the weights if there are any, of the ids that count.
+    void append(std::span<const uint32_t> ids, std::vector<uint32_t>& rows,
+                std::vector<float>& weights) const;
+
+  private:
+    std::vector<uint32_t> row_of_id_;
+    std::vector<float> weight_of_id_;
+    std::optional<uint32_t> dropped_id_;
+    size_t row_limit_;  // every row of `row_of_id_` is below it
+};
+
+}  // namespace nibblevec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec import _core
-from nibblevec.model_files import read_file
+from nibblevec.model_files import check_regular_file, read_file
 from nibblevec.table import Table
 from nibblevec.tokenizer import NO_RULES, Tokenizer, TokenRules, load_tokenizer
 
@@ -50,6 +51,17 @@ class TokenizerJson:
     def __init__(self, path: str, content: bytes | None = None) -> None:
         self.path = path
         self._content = content
+
+    @classmethod
+    def in_folder(cls, folder: str) -> TokenizerJson:
+        """That of a model's folder.
+
+        Raises:
+            OSError: there is none, or it is not a regular file.
+        """
+        path = os.path.join(folder, "tokenizer.json")
+        check_regular_file(path)
+        return cls(path)
 
     def read(self) -> bytes:
         """Its bytes, the same ones for the life of the model.

@@ -97,11 +97,42 @@ def _check_regular(status: os.stat_result, path: str) -> None:
 
 
 def parse_json_object(data: bytes, path: str, field: str) -> dict[str, Any]:
-    """A JSON object that does not repeat a key.
+    """A JSON object; no object in it repeats a key.
 
     Raises:
         ModelFormatError: anything else (``path`` and ``field`` are named).
     """
+    parsed = _parse_json(data, path, field)
+    if not isinstance(parsed, dict):
+        raise ModelFormatError(path, field, f"expected an object, found {json_type(parsed)}")
+    return parsed
+
+
+def parse_json_array(data: bytes, path: str, field: str) -> list[Any]:
+    """A JSON array; no object in it repeats a key.
+
+    Raises:
+        ModelFormatError: anything else (``path`` and ``field`` are named).
+    """
+    parsed = _parse_json(data, path, field)
+    if not isinstance(parsed, list):
+        raise ModelFormatError(path, field, f"expected an array, found {json_type(parsed)}")
+    return parsed
+
+
+def json_type(value: object) -> str:
+    """What a value is called in JSON."""
+    names = {
+        dict: "an object",
+        list: "an array",
+        str: "a string",
+        bool: "a boolean",
+        type(None): "null",
+    }
+    return names.get(type(value), "a number")
+
+
+def _parse_json(data: bytes, path: str, field: str) -> Any:
 
     def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
@@ -112,18 +143,10 @@ def parse_json_object(data: bytes, path: str, field: str) -> dict[str, Any]:
         return result
 
     try:
-        parsed = json.loads(data.decode("utf-8"), object_pairs_hook=without_repeats)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=without_repeats)
     except ModelFormatError:
         raise
     except RecursionError:
         raise ModelFormatError(path, field, "nested too deeply to be read") from None
     except ValueError as error:  # not UTF-8, not JSON, a number of thousands of digits
         raise ModelFormatError(path, field, f"not valid JSON: {error}") from None
-    if not isinstance(parsed, dict):
-        raise ModelFormatError(path, field, f"expected an object, found {_json_type(parsed)}")
-    return parsed
-
-
-def _json_type(value: object) -> str:
-    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")

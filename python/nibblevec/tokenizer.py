@@ -15,7 +15,7 @@ from nibblevec import _core
 from nibblevec.model_files import ModelFormatError, parse_json_object
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterable, Iterator
 
     import tokenizers
 
@@ -192,7 +192,7 @@ class _BoundRules:
         weight_of_id: as in `TokenRules`.
     """
 
-    def __init__(self, rules: TokenRules, tokens: Collection[str], unknown_id: int | None) -> None:
+    def __init__(self, rules: TokenRules, tokens: Iterable[str], unknown_id: int | None) -> None:
         self.dropped_id = unknown_id if rules.drops_unknown else None
         self.row_of_id = rules.row_of_id
         self.weight_of_id = rules.weight_of_id
@@ -287,8 +287,8 @@ class NativeTokenizer:
             )
         except ValueError as error:
             raise _NotNativeError(str(error)) from None
-        tokens = vocabulary.keys() | {token[0] for token in added_tokens}
-        self._rules = _BoundRules(rules, tokens, vocabulary[unknown])
+        others = (token[0] for token in added_tokens if token[0] not in vocabulary)
+        self._rules = _BoundRules(rules, chain(vocabulary, others), vocabulary[unknown])
         self._native_rules = self._rules.native()
 
     def encode_batch(

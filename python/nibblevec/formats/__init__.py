@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import NamedTuple
 
-from nibblevec.formats import sse
+from nibblevec.formats import model2vec, sentence_transformers, sse
+from nibblevec.model import Model
 
-if TYPE_CHECKING:
-    from nibblevec.model import Model
+
+class Layout(NamedTuple):
+    """A layout of folders.
+
+    Attributes:
+        looked_for: what tells it from others, in words.
+        is_in: whether a folder has it.
+        load: loads the model of such a folder; takes ``mmap``.
+    """
+
+    looked_for: str
+    is_in: Callable[[str], bool]
+    load: Callable[..., Model]
+
+
+# The first one that a folder has is its layout.
+LAYOUTS = (
+    Layout(f"{sse.TABLE_NAME} (quantised SSE)", sse.is_quantized, sse.load_quantized),
+    Layout(
+        f"{sse.FLOAT_NAME} with {sse.HEAD_TENSORS[0]} (float SSE)", sse.is_float, sse.load_float
+    ),
+    Layout(
+        f"{sentence_transformers.MODULES_NAME} that begins with a StaticEmbedding"
+        " (sentence-transformers)",
+        sentence_transformers.is_static_embedding,
+        sentence_transformers.load,
+    ),
+    Layout(
+        f"{model2vec.CONFIG_NAME} and {model2vec.MODEL_NAME} with {model2vec.TABLE_TENSOR}"
+        " (Model2Vec)",
+        model2vec.is_model2vec,
+        model2vec.load,
+    ),
+)
 
 
 def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
@@ -26,12 +60,13 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
         ValueError: no layout fits.
     """
     folder = os.path.abspath(os.fspath(path))
-    names = os.listdir(folder)
-    if sse.TABLE_NAME in names:
-        return sse.load_quantized(folder, mmap=mmap)
-    if sse.FLOAT_NAME in names and sse.has_head(os.path.join(folder, sse.FLOAT_NAME)):
-        return sse.load_float(folder, mmap=mmap)
+    os.listdir(folder)  # whatever is wrong with the folder itself
+    for layout in LAYOUTS:
+        if layout.is_in(folder):
+            return layout.load(folder, mmap=mmap)
+    *others, last = (layout.looked_for for layout in LAYOUTS)
+    found = sentence_transformers.module_types(folder)
     raise ValueError(
-        f"{folder}: not a model that can be loaded; looked for {sse.TABLE_NAME} (quantised SSE)"
-        f" and {sse.FLOAT_NAME} with {sse.HEAD_TENSORS[0]} (float SSE)"
+        f"{folder}: not a model that can be loaded; looked for {', '.join(others)} and {last}"
+        + (f"; {sentence_transformers.MODULES_NAME} names {', '.join(found):.200}" if found else "")
     )

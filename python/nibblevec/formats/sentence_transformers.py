@@ -1,0 +1,209 @@
+"""Folders of sentence-transformers that hold a `StaticEmbedding`, of all its generations.
+
+Source: what sentence-transformers 2.0 to 6.2 write and read.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from nibblevec.formats.safetensors import read_safetensors
+from nibblevec.formats.tensors import FLOAT_TYPES, rules_of, table_of
+from nibblevec.model import Model, Normalization, TokenizerJson
+from nibblevec.model_files import (
+    ModelFormatError,
+    json_type,
+    parse_json_array,
+    parse_json_object,
+    read_file,
+)
+from nibblevec.tokenizer import NO_RULES
+
+MODULES_NAME = "modules.json"
+SETTINGS_NAME = "config_sentence_transformers.json"
+MODEL_NAME = "model.safetensors"
+MODULE_CONFIG_NAME = "config.json"
+
+WEIGHT_TENSOR = "embedding.weight"
+# Of models that model2vec wrote.
+TABLE_TENSOR = "embeddings"
+
+SIMILARITY_FUNCTIONS = ("cosine", "dot", "euclidean", "manhattan")
+
+EMBEDDING_NAME = "sentence_embedding"
+
+
+class Settings(NamedTuple):
+    """What ``config_sentence_transformers.json`` says; the fields are those of `Model`."""
+
+    prompts: dict[str, str]
+    default_prompt_name: str | None
+    similarity_fn_name: str | None
+    truncate_dim: int | None
+
+
+class Module(NamedTuple):
+    """An entry of ``modules.json``.
+
+    Attributes:
+        type: the full name of its class.
+        folder: where its files are.
+    """
+
+    type: str
+    folder: str
+
+    @property
+    def class_name(self) -> str:
+        """The last part of the name, which no generation changed."""
+        return self.type.rpartition(".")[2]
+
+
+def is_static_embedding(folder: str) -> bool:
+    """Whether a folder's modules begin with a `StaticEmbedding`.
+
+    Raises:
+        OSError: ``modules.json`` cannot be read, or is not a regular file.
+        ModelFormatError: it is not a list of modules.
+    """
+    modules = _read_modules(folder)
+    return bool(modules) and modules[0].class_name == "StaticEmbedding"
+
+
+def module_types(folder: str) -> list[str]:
+    """The classes that ``modules.json`` names, if there is one.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+        ModelFormatError: it is not a list of modules.
+    """
+    return [module.type for module in _read_modules(folder)]
+
+
+def load(folder: str, *, mmap: bool = True) -> Model:
+    """Load a `StaticEmbedding`.
+
+    Args:
+        folder: holds ``modules.json``, whose first module is one, which a `Normalize` may follow;
+            where that module says, ``tokenizer.json`` and ``model.safetensors`` with
+            ``embedding.weight`` [rows, dim] (float32, float16, bfloat16 or float64), or with
+            ``embeddings``, ``mapping`` and ``weights`` as Model2Vec has them. May hold
+            ``config_sentence_transformers.json``.
+        mmap: map the table into memory instead of reading it.
+
+    Raises:
+        OSError: a file is missing, cannot be read, or is not a regular file.
+        ModelFormatError: a module is another one, a tensor is missing or of another type or shape,
+            or a setting is not what it must be.
+    """
+    embedding, *others = _read_modules(folder)
+    normalization = _normalization(others, folder)
+    tokenizer = TokenizerJson.in_folder(embedding.folder)
+    path = os.path.join(embedding.folder, MODEL_NAME)
+    tensors = read_safetensors(path, mmap=mmap)
+    if TABLE_TENSOR in tensors and WEIGHT_TENSOR not in tensors:
+        table = table_of(tensors, TABLE_TENSOR, (*FLOAT_TYPES, "F64", "I8"), path)
+        rules = rules_of(tensors, table.rows, path)
+    else:
+        table = table_of(tensors, WEIGHT_TENSOR, (*FLOAT_TYPES, "F64"), path)
+        rules = NO_RULES
+    return Model(
+        "StaticEmbedding of sentence-transformers",
+        table,
+        tokenizer,
+        normalization=normalization,
+        token_rules=rules,
+        **read_settings(folder)._asdict(),
+    )
+
+
+def read_settings(folder: str) -> Settings:
+    """What a folder's ``config_sentence_transformers.json`` says, if there is one.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+        ModelFormatError: it is not JSON, a setting has another type, or the default prompt is none
+            of the prompts.
+    """
+    path = os.path.join(folder, SETTINGS_NAME)
+    if not os.path.lexists(path):
+        return Settings({}, None, None, None)
+    content = parse_json_object(read_file(path), path, "settings")
+
+    def refuse(field: str, expected: str, value: object) -> ModelFormatError:
+        problem = f"expected {expected}, found {json_type(value)} {value!r:.40}"
+        return ModelFormatError(path, field, problem)
+
+    prompts = content.get("prompts", {})
+    if not isinstance(prompts, dict):
+        raise refuse("prompts", "an object", prompts)
+    for name, text in prompts.items():
+        if not (text is None or isinstance(text, str)):
+            raise refuse(f"prompts.{name}", "a string or null", text)
+    names = {}
+    for field in ("default_prompt_name", "similarity_fn_name"):
+        names[field] = content.get(field)
+        if not (names[field] is None or isinstance(names[field], str)):
+            raise refuse(field, "a string or null", names[field])
+    # Every model has these two, empty ones if need be.
+    known = {"query", "document", *prompts}
+    default = names["default_prompt_name"]
+    if default is not None and default not in known:
+        raise ModelFormatError(
+            path, "default_prompt_name", f"{default!r:.80} is not the name of a prompt"
+        )
+    dims = content.get("truncate_dim")
+    if not (dims is None or (type(dims) is int and dims > 0)):
+        raise refuse("truncate_dim", "a positive integer or null", dims)
+    # Other functions compare vectors of tokens.
+    similarity = names["similarity_fn_name"]
+    return Settings(
+        {name: text or "" for name, text in prompts.items()},
+        default,
+        similarity if similarity in SIMILARITY_FUNCTIONS else None,
+        dims,
+    )
+
+
+def _read_modules(folder: str) -> list[Module]:
+    path = os.path.join(folder, MODULES_NAME)
+    if not os.path.lexists(path):
+        return []
+    entries = parse_json_array(read_file(path), path, "modules")
+    modules = []
+    for number, entry in enumerate(entries):
+        kind = entry.get("type") if isinstance(entry, dict) else None
+        place = entry.get("path") if isinstance(entry, dict) else None
+        if not (isinstance(kind, str) and isinstance(place, str)):
+            problem = f"expected an object with type and path, found {entry!r:.80}"
+            raise ModelFormatError(path, f"module {number}", problem)
+        parts = place.replace("\\", "/").split("/")
+        if os.path.isabs(place) or parts[0].endswith(":") or ".." in parts or "\0" in place:
+            problem = f"path {place!r:.80} leaves the model's folder"
+            raise ModelFormatError(path, f"module {number}", problem)
+        modules.append(Module(kind, os.path.normpath(os.path.join(folder, *parts))))
+    return modules
+
+
+def _normalization(modules: list[Module], folder: str) -> Normalization | None:
+    """What the modules after the first one do."""
+    if not modules:
+        return None
+    path = os.path.join(folder, MODULES_NAME)
+    for number, module in enumerate(modules, 1):
+        if module.class_name != "Normalize" or number > 1:
+            raise ModelFormatError(
+                path,
+                f"module {number}",
+                f"{module.type!r:.80} is not supported; one Normalize may follow StaticEmbedding",
+            )
+    config_path = os.path.join(modules[0].folder, MODULE_CONFIG_NAME)
+    if os.path.lexists(config_path):
+        content: dict[str, Any] = parse_json_object(read_file(config_path), config_path, "config")
+        for field in ("module_input_name", "module_output_name"):
+            value = content.get(field)
+            if value not in (None, EMBEDDING_NAME):
+                problem = f"{value!r:.80}, expected {EMBEDDING_NAME!r}"
+                raise ModelFormatError(config_path, field, problem)
+    return "torch"

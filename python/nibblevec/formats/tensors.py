@@ -1,0 +1,177 @@
+"""What tensors of a model's file must be: tables, vectors of finite numbers, numbers of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nibblevec.formats.safetensors import Tensor
+from nibblevec.model_files import ModelFormatError
+from nibblevec.table import RowFormat, Table
+from nibblevec.tokenizer import TokenRules
+
+FLOAT_TYPES = ("F32", "F16", "BF16")
+
+ROW_FORMATS: dict[str, RowFormat] = {
+    "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"
+}  # fmt: skip
+
+# Where a token is not a row: the row of each, and what it is multiplied by.
+MAPPING_TENSOR = "mapping"
+WEIGHTS_TENSOR = "weights"
+
+NUMPY_TYPES = {
+    "F16": "<f2", "F32": "<f4", "F64": "<f8",
+    "I8": "<i1", "I16": "<i2", "I32": "<i4", "I64": "<i8",
+    "U8": "<u1", "U16": "<u2", "U32": "<u4", "U64": "<u8",
+}  # fmt: skip
+
+INTEGER_TYPES = tuple(name for name in NUMPY_TYPES if name[0] in "IU")
+
+
+def tensor_named(tensors: dict[str, Tensor], name: str, path: str) -> Tensor:
+    """The tensor of this name.
+
+    Raises:
+        ModelFormatError: there is none.
+    """
+    if name not in tensors:
+        found = ", ".join(tensors) or "-"
+        raise ModelFormatError(path, name, f"missing; the file holds {found:.200}")
+    return tensors[name]
+
+
+def table_of(
+    tensors: dict[str, Tensor],
+    name: str,
+    dtypes: tuple[str, ...],
+    path: str,
+    dim: int | None = None,
+) -> Table:
+    """A table in the bytes of its tensor, but for F64, which becomes float32.
+
+    Args:
+        tensors: those of the file.
+        name: of the tensor.
+        dtypes: types that it may have.
+        path: the file.
+        dim: dims that it must have; None: any number.
+
+    Raises:
+        ModelFormatError: it is missing, has another type or shape, or no row; a number is too
+            large for float32.
+    """
+    tensor = tensor_named(tensors, name, path)
+    shape = tensor.shape
+    if tensor.dtype not in dtypes or len(shape) != 2:
+        raise ModelFormatError(
+            path,
+            name,
+            f"{tensor.dtype} {list(shape)!r:.80}, expected one of {', '.join(dtypes)} with two"
+            " dimensions",
+        )
+    if 0 in shape or (dim is not None and shape[1] != dim):
+        dims = "dim" if dim is None else str(dim)
+        raise ModelFormatError(
+            path, name, f"shape {list(shape)!r:.80}, expected [rows, {dims}], not empty"
+        )
+    data = tensor.data
+    if tensor.dtype == "F64":
+        data = _narrowed(tensor, name, path).reshape(-1).view(np.uint8)
+    try:
+        return Table.from_buffer(
+            data, dim=shape[1], format=ROW_FORMATS.get(tensor.dtype, "float32")
+        )
+    except ValueError as error:
+        raise ModelFormatError(path, name, str(error)) from None
+
+
+def float32_vector(
+    tensors: dict[str, Tensor], name: str, dtypes: tuple[str, ...], path: str
+) -> NDArray[np.float32]:
+    """A vector of finite numbers, float32 [n], n > 0.
+
+    Raises:
+        ModelFormatError: it is missing, has another type or shape, or holds an inf or a NaN.
+    """
+    tensor = _vector(tensors, name, dtypes, path)
+    vector = _narrowed(tensor, name, path)
+    finite = np.isfinite(vector)
+    if not finite.all():
+        position = int(np.argmin(finite))
+        raise ModelFormatError(
+            path, name, f"element {position} is {vector[position]}, expected a finite number"
+        )
+    return vector
+
+
+def row_numbers(tensors: dict[str, Tensor], name: str, rows: int, path: str) -> NDArray[np.uint32]:
+    """A vector of numbers of rows, uint32 [n], n > 0.
+
+    Raises:
+        ModelFormatError: it is missing, not of integers, has another shape, or a number is not
+            one of ``rows`` rows.
+    """
+    tensor = _vector(tensors, name, INTEGER_TYPES, path)
+    numbers = np.frombuffer(tensor.data.tobytes(), NUMPY_TYPES[tensor.dtype])
+    good = (numbers >= 0) & (numbers < rows)
+    if not good.all():
+        position = int(np.argmin(good))
+        raise ModelFormatError(
+            path,
+            name,
+            f"element {position} is {numbers[position]}, expected one of 0..{rows - 1}",
+        )
+    return numbers.astype(np.uint32)
+
+
+def rules_of(tensors: dict[str, Tensor], rows: int, path: str) -> TokenRules:
+    """The row of each token, ``mapping``, and its weight, ``weights``, where a file has them.
+
+    Raises:
+        ModelFormatError: one has another type or shape, they are not equally long, a row is not
+            one of ``rows``, or a weight is not finite.
+    """
+    row_of_id = weight_of_id = None
+    if MAPPING_TENSOR in tensors:
+        row_of_id = row_numbers(tensors, MAPPING_TENSOR, rows, path)
+    if WEIGHTS_TENSOR in tensors:
+        weight_of_id = float32_vector(tensors, WEIGHTS_TENSOR, (*FLOAT_TYPES, "F64"), path)
+        ids = rows if row_of_id is None else len(row_of_id)
+        if len(weight_of_id) != ids:
+            other = "the table has rows" if row_of_id is None else f"{MAPPING_TENSOR} has"
+            raise ModelFormatError(
+                path, WEIGHTS_TENSOR, f"length {len(weight_of_id)}, expected {ids} as {other}"
+            )
+    return TokenRules(row_of_id=row_of_id, weight_of_id=weight_of_id)
+
+
+def _vector(tensors: dict[str, Tensor], name: str, dtypes: tuple[str, ...], path: str) -> Tensor:
+    tensor = tensor_named(tensors, name, path)
+    if tensor.dtype not in dtypes or len(tensor.shape) != 1 or tensor.shape[0] == 0:
+        raise ModelFormatError(
+            path,
+            name,
+            f"{tensor.dtype} {list(tensor.shape)!r:.80}, expected {' or '.join(dtypes)} with one"
+            " dimension, not empty",
+        )
+    return tensor
+
+
+def _narrowed(tensor: Tensor, name: str, path: str) -> NDArray[np.float32]:
+    """The numbers as float32 in the tensor's shape."""
+    raw = tensor.data.tobytes()  # a copy is aligned
+    if tensor.dtype == "BF16":
+        bits = np.frombuffer(raw, "<u2").astype(np.uint32) << 16
+        return bits.view(np.float32).reshape(tensor.shape)
+    numbers = np.frombuffer(raw, NUMPY_TYPES[tensor.dtype])
+    with np.errstate(over="ignore"):
+        narrowed = numbers.astype(np.float32)
+    if tensor.dtype == "F64":
+        too_large = np.isinf(narrowed) & np.isfinite(numbers)
+        if too_large.any():
+            position = int(np.argmax(too_large))
+            raise ModelFormatError(
+                path, name, f"element {position} is {numbers[position]}, too large for float32"
+            )
+    return narrowed.reshape(tensor.shape)

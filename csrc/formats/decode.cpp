@@ -38,12 +38,6 @@ void decode_int8(const TableView& table, size_t row, float* weights) noexcept {
     }
 }
 
-float float32_from_float16_at(const uint8_t* bytes) noexcept {
-    uint16_t half;
-    memcpy(&half, bytes, sizeof half);
-    return float32_from_float16(half);
-}
-
 void decode_q4_k(const TableView& table, size_t row, float* weights) noexcept {
     Q4KBlock block;
     for (size_t first = 0; first < table.dim; first += Q4KBlock::kDims) {

@@ -34,4 +34,11 @@ static inline float float32_from_float16(uint16_t half) noexcept {
     return magnitude;
 }
 
+// Of two bytes that need not be aligned.
+static inline float float32_from_float16_at(const uint8_t* bytes) noexcept {
+    uint16_t half;
+    memcpy(&half, bytes, sizeof half);
+    return float32_from_float16(half);
+}
+
 }  // namespace nibblevec

@@ -6,19 +6,19 @@
 
 struct Q4K {
     using Block = Q4KBlock;
-    using Scales = Q4KScales;
+    using Unpacked = Q4KScales;
 
-    static Scales unpack(const Block& block) noexcept {
-        return make_q4_k_scales(block.d, unpack_q4_k_scales(block.scales));
+    static void unpack(const Block& block, size_t, Unpacked& unpacked) noexcept {
+        unpacked = make_q4_k_scales(block);
     }
 
     template <bool kWeighted>
-    static void add_unit(Floats* sums, const Block& block, const Scales& scales, size_t unit,
+    static void add_unit(Floats* sums, const Block& block, const Unpacked& unpacked, size_t unit,
                          float token_weight) noexcept {
         constexpr size_t kVectors = Block::kSubBlockDims / kLaneCount;
         const Q4KCodes codes = load_q4_k_codes(block.codes + unit * Block::kSubBlockDims);
-        const float* scale = scales.scales + 2 * unit;
-        const float* minus_minimum = scales.minus_minima + 2 * unit;
+        const float* scale = unpacked.scales + 2 * unit;
+        const float* minus_minimum = unpacked.minus_minima + 2 * unit;
         const auto low = make_q4_k_lookup<kWeighted>(scale[0], minus_minimum[0], token_weight);
         const auto high = make_q4_k_lookup<kWeighted>(scale[1], minus_minimum[1], token_weight);
         NIBBLEVEC_UNROLL

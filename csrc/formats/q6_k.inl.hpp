@@ -6,26 +6,32 @@
 
 struct Q6K {
     using Block = Q6KBlock;
-    using Scales = Q6KScales;
+    struct Unpacked {
+        Q6KScales scales;
+        alignas(64) uint8_t codes[Block::kDims];
+    };
 
-    static Scales unpack(const Block& block) noexcept {
-        return make_q6_k_scales(block.d, block.scales);
+    static void unpack(const Block& block, size_t unit_count, Unpacked& unpacked) noexcept {
+        unpacked.scales = make_q6_k_scales(block);
+        for (size_t unit = 0; unit < unit_count; ++unit)
+            unpack_q6_k_unit(block.low[unit / 2], block.high[unit / 2], unit % 2 != 0,
+                             unpacked.codes + unit * kSuperblockUnitDims);
     }
 
     template <bool kWeighted>
-    static void add_unit(Floats* sums, const Block& block, const Scales& scales, size_t unit,
+    static void add_unit(Floats* sums, const Block&, const Unpacked& unpacked, size_t unit,
                          float token_weight) noexcept {
-        alignas(64) uint8_t codes[kSuperblockUnitDims];
-        unpack_q6_k_unit(block.low[unit / 2], block.high[unit / 2], unit % 2 != 0, codes);
-        const float* scale = scales.scales + unit * (kSuperblockUnitDims / Block::kSubBlockDims);
+        const uint8_t* codes = unpacked.codes + unit * kSuperblockUnitDims;
+        const float* scales =
+            unpacked.scales.scales + unit * (kSuperblockUnitDims / Block::kSubBlockDims);
         NIBBLEVEC_UNROLL
         for (size_t v = 0; v < kSuperblockUnitVectors; ++v) {
             const Floats code = load_int8(codes + v * kLaneCount);
-            const Floats of_lanes = broadcast(scale[v * kLaneCount / Block::kSubBlockDims]);
+            const Floats scale = broadcast(scales[v * kLaneCount / Block::kSubBlockDims]);
             if (kWeighted)
-                sums[v] = add(sums[v], mul(mul(code, of_lanes), broadcast(token_weight)));
+                sums[v] = add(sums[v], mul(mul(code, scale), broadcast(token_weight)));
             else
-                sums[v] = add_exact_product(sums[v], code, of_lanes);
+                sums[v] = add_exact_product(sums[v], code, scale);
         }
     }
 };

@@ -1,25 +1,26 @@
 // The sum of rows that are made of superblocks, on the lanes of the including file.
 //
-// A superblock has its own scales, unpacked to float32 once for each of its tokens. The order is:
-// chunks of tokens, then superblocks, then tiles of their dimensions, then tokens, so that a tile's
-// sums stay in registers for a whole chunk while each dimension still gets its rows in token order.
-// Of a chunk, the blocks at one place of all rows and their scales fit the first-level cache.
+// The order is: chunks of tokens, then superblocks, then tiles of their dimensions, then tokens. So
+// a superblock is unpacked once for all of its tiles, and a tile's sums stay in registers for a
+// whole chunk, while each dimension still gets its rows in token order. Unpacking touches all rows
+// of a chunk at once, too fast for memory; so the sums of a chunk, which take longer, prefetch the
+// rows of the next. Both chunks and what is unpacked fit the first-level cache.
 //
 // `Format` tells:
 //     Block     the bytes of a superblock
-//     Scales    what is unpacked of it
-//     unpack    the one from the other
+//     Unpacked  what is prepared of it
+//     unpack    prepares the first `unit_count` units of 64 dimensions
 //     add_unit  adds 64 dimensions of a block, number `unit` of it, to sums in the order of the
 //               dimensions; if `kWeighted`, each decoded weight times `token_weight`
 
-constexpr size_t kSuperblockChunkTokens = 64;
+constexpr size_t kSuperblockChunkTokens = 32;
 constexpr size_t kSuperblockUnitDims = 64;
 constexpr size_t kSuperblockUnitVectors = kSuperblockUnitDims / kLaneCount;
 
 // Adds one chunk of tokens to `kUnits` units of dimensions from `first_dim` on, all of one block.
 template <class Format, size_t kUnits, bool kWeighted>
 inline void add_superblock_tile(const TableView& table, const Tokens& tokens,
-                                const typename Format::Scales* scales, size_t first_dim,
+                                const typename Format::Unpacked* unpacked, size_t first_dim,
                                 size_t dims, bool resume, float* sum) noexcept {
     using Block = typename Format::Block;
     constexpr size_t kTileDims = kUnits * kSuperblockUnitDims;
@@ -37,14 +38,18 @@ inline void add_superblock_tile(const TableView& table, const Tokens& tokens,
 
     const uint8_t* blocks = table.rows + first_dim / Block::kDims * sizeof(Block);
     const size_t first_unit = first_dim % Block::kDims / kSuperblockUnitDims;
+    const size_t known_ids = tokens.count + tokens.ids_beyond;
     for (size_t t = 0; t < tokens.count; ++t) {
         const auto* block =
             reinterpret_cast<const Block*>(blocks + tokens.ids[t] * table.row_bytes);
+        if (first_unit == 0 && t + kSuperblockChunkTokens < known_ids)
+            prefetch(blocks + tokens.ids[t + kSuperblockChunkTokens] * table.row_bytes,
+                     sizeof(Block));
         const float token_weight = kWeighted ? tokens.weights[t] : 1.0f;
         NIBBLEVEC_UNROLL
         for (size_t u = 0; u < kUnits; ++u)
             Format::template add_unit<kWeighted>(sums + u * kSuperblockUnitVectors, *block,
-                                                 scales[t], first_unit + u, token_weight);
+                                                 unpacked[t], first_unit + u, token_weight);
     }
 
     NIBBLEVEC_UNROLL
@@ -56,33 +61,33 @@ template <class Format, bool kWeighted>
 inline void sum_superblock_chunks(const TableView& table, const Tokens& tokens, size_t dims,
                                   bool resume, float* sum) noexcept {
     using Block = typename Format::Block;
+    constexpr size_t kBlockUnits = Block::kDims / kSuperblockUnitDims;
     if (tokens.count == 0 && !resume) memset(sum, 0, dims * sizeof(float));
-    typename Format::Scales scales[kSuperblockChunkTokens];
+    typename Format::Unpacked unpacked[kSuperblockChunkTokens];
     for (size_t begin = 0; begin < tokens.count; begin += kSuperblockChunkTokens) {
         const size_t left = tokens.count - begin;
         Tokens chunk = tokens;
         chunk.ids += begin;
         if (kWeighted) chunk.weights += begin;
         chunk.count = left < kSuperblockChunkTokens ? left : kSuperblockChunkTokens;
-        const size_t known_ids = left + tokens.ids_beyond;
+        chunk.ids_beyond += left - chunk.count;
         for (size_t dim = 0; dim < dims;) {
             if (dim % Block::kDims == 0) {
                 const uint8_t* blocks = table.rows + dim / Block::kDims * sizeof(Block);
+                const size_t units = (dims - dim + kSuperblockUnitDims - 1) / kSuperblockUnitDims;
+                const size_t unit_count = units < kBlockUnits ? units : kBlockUnits;
                 for (size_t t = 0; t < chunk.count; ++t) {
-                    if (t + kPrefetchTokens < known_ids)
-                        prefetch(blocks + chunk.ids[t + kPrefetchTokens] * table.row_bytes,
-                                 sizeof(Block));
-                    scales[t] = Format::unpack(
-                        *reinterpret_cast<const Block*>(blocks + chunk.ids[t] * table.row_bytes));
+                    const uint8_t* block = blocks + chunk.ids[t] * table.row_bytes;
+                    Format::unpack(*reinterpret_cast<const Block*>(block), unit_count, unpacked[t]);
                 }
             }
             constexpr size_t kTileDims = kSuperblockTileUnits * kSuperblockUnitDims;
             if (dims - dim > kTileDims - kSuperblockUnitDims) {
                 add_superblock_tile<Format, kSuperblockTileUnits, kWeighted>(
-                    table, chunk, scales, dim, dims, resume, sum);
+                    table, chunk, unpacked, dim, dims, resume, sum);
                 dim += kTileDims;
             } else {
-                add_superblock_tile<Format, 1, kWeighted>(table, chunk, scales, dim, dims, resume,
+                add_superblock_tile<Format, 1, kWeighted>(table, chunk, unpacked, dim, dims, resume,
                                                           sum);
                 dim += kSuperblockUnitDims;
             }

@@ -163,21 +163,29 @@ struct Q4KCodes {
 struct Q4KLookup {
     __m256 scale, minus_minimum, token_weight;
 };
-// Eight bytes as float32.
-inline __m256 floats_from_bytes(uint64_t bytes) noexcept {
-    const __m128i numbers = _mm_cvtsi64_si128(static_cast<int64_t>(bytes));
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers));
-}
 inline __m256 broadcast_float16(const uint8_t* bytes) noexcept {
     int16_t half;
     memcpy(&half, bytes, sizeof half);
     return _mm256_cvtph_ps(_mm_set1_epi16(half));
 }
-inline Q4KScales make_q4_k_scales(const uint8_t* d_dmin, const Q4KBytes& bytes) noexcept {
-    const __m256 minus_dmin = _mm256_xor_ps(_mm256_set1_ps(-0.0f), broadcast_float16(d_dmin + 2));
+inline Q4KScales make_q4_k_scales(const Q4KBlock& block) noexcept {
+    const __m128i head = _mm_loadu_si128(reinterpret_cast<const __m128i*>(&block));
+    // As `unpack_q4_k_scales`, on words: scales 0 to 3, 4 to 7, minima 0 to 3, 4 to 7.
+    const __m128i first = _mm_srlv_epi32(_mm_shuffle_epi32(head, _MM_SHUFFLE(2, 2, 1, 1)),
+                                         _mm_setr_epi32(0, 2, 0, 2));
+    const __m128i last = _mm_srlv_epi32(_mm_shuffle_epi32(head, _MM_SHUFFLE(3, 3, 3, 3)),
+                                        _mm_setr_epi32(0, 0, 0, 4));
+    const __m128i first_bits = _mm_setr_epi32(0x3f3f3f3f, 0x30303030, 0x3f3f3f3f, 0x30303030);
+    const __m128i last_bits = _mm_setr_epi32(0, 0x0f0f0f0f, 0, 0x0f0f0f0f);
+    const __m128i numbers =
+        _mm_or_si128(_mm_and_si128(first, first_bits), _mm_and_si128(last, last_bits));
+    const __m256 multiples = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers));
+    const __m256 minimum_multiples =
+        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(numbers, numbers)));
+    const __m256 minus_dmin = _mm256_xor_ps(_mm256_set1_ps(-0.0f), broadcast_float16(block.dmin));
     Q4KScales scales;
-    _mm256_store_ps(scales.scales, mul(floats_from_bytes(bytes.scales), broadcast_float16(d_dmin)));
-    _mm256_store_ps(scales.minus_minima, mul(floats_from_bytes(bytes.minima), minus_dmin));
+    _mm256_store_ps(scales.scales, mul(multiples, broadcast_float16(block.d)));
+    _mm256_store_ps(scales.minus_minima, mul(minimum_multiples, minus_dmin));
     return scales;
 }
 inline Q4KCodes load_q4_k_codes(const uint8_t* bytes) noexcept { return {bytes}; }
@@ -198,9 +206,9 @@ inline Floats q4_k_weights(const Q4KLookup& lookup, const Q4KCodes& codes, size_
 }
 
 // q6_k.
-inline Q6KScales make_q6_k_scales(const uint8_t* d_bytes, const int8_t* numbers) noexcept {
-    const auto* bytes = reinterpret_cast<const uint8_t*>(numbers);
-    const __m256 d = broadcast_float16(d_bytes);
+inline Q6KScales make_q6_k_scales(const Q6KBlock& block) noexcept {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(block.scales);
+    const __m256 d = broadcast_float16(block.d);
     Q6KScales scales;
     _mm256_store_ps(scales.scales, mul(load_int8(bytes), d));
     _mm256_store_ps(scales.scales + 8, mul(load_int8(bytes + 8), d));

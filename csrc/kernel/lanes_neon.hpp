@@ -151,10 +151,11 @@ inline float32_t float32_from_float16_at(const uint8_t* bytes) noexcept {
     memcpy(&half, bytes, sizeof half);
     return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(half))), 0);
 }
-inline Q4KScales make_q4_k_scales(const uint8_t* d_dmin, const Q4KBytes& bytes) noexcept {
+inline Q4KScales make_q4_k_scales(const Q4KBlock& block) noexcept {
+    const Q4KBytes bytes = unpack_q4_k_scales(block.scales);
     const uint8x16_t numbers = vcombine_u8(vcreate_u8(bytes.scales), vcreate_u8(bytes.minima));
-    const float32_t d = float32_from_float16_at(d_dmin);
-    const float32_t minus_dmin = -float32_from_float16_at(d_dmin + 2);
+    const float32_t d = float32_from_float16_at(block.d);
+    const float32_t minus_dmin = -float32_from_float16_at(block.dmin);
     Q4KScales scales;
     for (size_t v = 0; v < 2; ++v) {
         vst1q_f32(scales.scales + 4 * v, vmulq_n_f32(floats_from_bytes(numbers, v), d));
@@ -186,9 +187,9 @@ inline Floats q4_k_weights(const Q4KLookup& lookup, const Q4KCodes& codes, size_
 }
 
 // q6_k.
-inline Q6KScales make_q6_k_scales(const uint8_t* d_bytes, const int8_t* numbers) noexcept {
-    const float32_t d = float32_from_float16_at(d_bytes);
-    const auto* bytes = reinterpret_cast<const uint8_t*>(numbers);
+inline Q6KScales make_q6_k_scales(const Q6KBlock& block) noexcept {
+    const float32_t d = float32_from_float16_at(block.d);
+    const auto* bytes = reinterpret_cast<const uint8_t*>(block.scales);
     Q6KScales scales;
     for (size_t v = 0; v < 4; ++v)
         vst1q_f32(scales.scales + 4 * v, vmulq_n_f32(load_int8(bytes + 4 * v), d));

@@ -168,18 +168,17 @@ inline void add_q4_unit(Q4Unit& unit, const uint8_t* codes, const Q4Lookup& look
 // Rows of superblocks.
 constexpr size_t kSuperblockTileUnits = 1;
 
-// q4_k: each weight is computed.
+// q4_k: as with sse_q4, the sixteen weights of a sub-block are computed once and looked up.
 struct Q4KCodes {
-    uint8_t bytes[32];
+    const uint8_t* bytes;
 };
 struct Q4KLookup {
-    Floats scale, minus_minimum, token_weight;
+    float weights[16];
 };
-inline Q4KScales make_q4_k_scales(const uint8_t* d_dmin, const Q4KBytes& bytes) noexcept {
-    uint16_t halves[2];
-    memcpy(halves, d_dmin, sizeof halves);
-    const float d = float32_from_float16(halves[0]);
-    const float minus_dmin = -float32_from_float16(halves[1]);
+inline Q4KScales make_q4_k_scales(const Q4KBlock& block) noexcept {
+    const Q4KBytes bytes = unpack_q4_k_scales(block.scales);
+    const float d = float32_from_float16_at(block.d);
+    const float minus_dmin = -float32_from_float16_at(block.dmin);
     Q4KScales scales;
     for (size_t i = 0; i < 8; ++i) {
         scales.scales[i] = d * static_cast<float>(bytes.scales >> 8 * i & 63);
@@ -187,33 +186,31 @@ inline Q4KScales make_q4_k_scales(const uint8_t* d_dmin, const Q4KBytes& bytes) 
     }
     return scales;
 }
-inline Q4KCodes load_q4_k_codes(const uint8_t* bytes) noexcept {
-    Q4KCodes codes;
-    memcpy(codes.bytes, bytes, sizeof codes);
-    return codes;
-}
+inline Q4KCodes load_q4_k_codes(const uint8_t* bytes) noexcept { return {bytes}; }
 template <bool kWeighted>
 inline Q4KLookup make_q4_k_lookup(float scale, float minus_minimum, float token_weight) noexcept {
-    return {broadcast(scale), broadcast(minus_minimum), broadcast(token_weight)};
+    Q4KLookup lookup;
+    for (size_t code = 0; code < 16; ++code) {
+        const float weight = static_cast<float>(code) * scale + minus_minimum;
+        lookup.weights[code] = kWeighted ? weight * token_weight : weight;
+    }
+    return lookup;
 }
 template <bool kWeighted>
 inline Floats q4_k_weights(const Q4KLookup& lookup, const Q4KCodes& codes, size_t vector,
                            bool high) noexcept {
-    Floats code;
+    const uint8_t* both = codes.bytes + vector * kLaneCount;
+    Floats weights;
     for (size_t i = 0; i < kLaneCount; ++i)
-        code.lane[i] =
-            static_cast<float>(codes.bytes[vector * kLaneCount + i] >> (high ? 4 : 0) & 15);
-    const Floats weights = add_exact_product(lookup.minus_minimum, code, lookup.scale);
-    return kWeighted ? mul(weights, lookup.token_weight) : weights;
+        weights.lane[i] = lookup.weights[high ? both[i] >> 4 : both[i] & 15];
+    return weights;
 }
 
 // q6_k.
-inline Q6KScales make_q6_k_scales(const uint8_t* d_bytes, const int8_t* numbers) noexcept {
-    uint16_t half;
-    memcpy(&half, d_bytes, sizeof half);
-    const float d = float32_from_float16(half);
+inline Q6KScales make_q6_k_scales(const Q6KBlock& block) noexcept {
+    const float d = float32_from_float16_at(block.d);
     Q6KScales scales;
-    for (size_t i = 0; i < 16; ++i) scales.scales[i] = d * static_cast<float>(numbers[i]);
+    for (size_t i = 0; i < 16; ++i) scales.scales[i] = d * static_cast<float>(block.scales[i]);
     return scales;
 }
 inline void unpack_q6_k_unit(const uint8_t* low, const uint8_t* high, bool second,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,9 @@ from common import describe_environment, pin, publish, require, same_bits, stati
 from nibblevec import Encoder, Table, _core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from nibblevec.table import RowFormat
     from report import Figure
 
     Bags = tuple[NDArray[np.uint32], NDArray[np.int64]]
@@ -33,6 +35,14 @@ BAG_LENGTHS = (20, 255)
 SUMMED_DIMS = (512, 128)
 TOKENS = 250_000  # in one pass
 CALL_TOKENS = 10_240  # in one call: its output stays in the second-level cache
+# Bytes that are read of a row for so many dims. Beside its codes a superblock of q4_k has 16 bytes,
+# one of q6_k 18.
+ROW_BYTES: dict[str, Callable[[int], int]] = {
+    "sse_q4": lambda dims: dims // 2 + 4,
+    "float32": lambda dims: dims * 4,
+    "q4_k": lambda dims: dims // 2 + 16 * -(-dims // 256),
+    "q6_k": lambda dims: dims * 3 // 4 + 18 * -(-dims // 256),
+}
 HEAD_ROWS = 128  # in one call: 256 KiB, twice
 
 
@@ -133,6 +143,12 @@ def sum_figures(
     tables = {
         "sse_q4": packed,
         "float32": Table.from_buffer(expanded.data, dim=DIM, format="float32"),
+        "q4_k": random_superblocks("q4_k", 144, (0, 2), rng),
+        "q6_k": random_superblocks("q6_k", 210, (208,), rng),
+    }
+    plain = {"sse_q4": tables["float32"], "float32": tables["float32"]} | {
+        name: Table.from_buffer(tables[name].dequantize(), dim=DIM, format="float32")
+        for name in ("q4_k", "q6_k")
     }
     # A rival with a format of its own quantises the original weights, see `check_sums`.
     built = [rival(original if rival.name == "torch 4-bit" else expanded) for rival in rivals]
@@ -141,7 +157,7 @@ def sum_figures(
             batches = calls(ids, bag_length)
             for dims in SUMMED_DIMS:
                 of_case = built if dims == DIM else []  # torch sums whole rows only
-                check_sums(tables, of_case, batches, dims, original)
+                check_sums(tables, plain, of_case, batches, dims, original)
                 contestants = [*summers(tables, batches, dims), *rival_summers(of_case, batches)]
                 tokens = sum(len(call_ids) for call_ids, _ in batches)
                 series = clock(contestants)
@@ -160,6 +176,17 @@ def sum_figures(
                     }
 
 
+def random_superblocks(
+    row_format: RowFormat, block_bytes: int, places: Sequence[int], rng: np.random.Generator
+) -> Table:
+    """A table of random bytes, but for the float16 numbers at ``places``: sums stay finite."""
+    blocks = rng.integers(0, 256, (ROWS * DIM // 256, block_bytes), dtype=np.uint8)
+    for place in places:
+        halves = rng.uniform(-1e-3, 1e-3, (len(blocks), 1)).astype("<f2")
+        blocks[:, place : place + 2] = halves.view(np.uint8)
+    return Table.from_buffer(aligned(blocks).data, dim=DIM, format=row_format)
+
+
 def summers(tables: dict[str, Table], batches: list[Bags], dims: int) -> Iterator[Contestant]:
     """This package's kernels over each table, `out` reused."""
     out = aligned(np.empty((len(batches[0][1]) - 1, dims), np.float32))
@@ -169,7 +196,7 @@ def summers(tables: dict[str, Table], batches: list[Bags], dims: int) -> Iterato
             _core.pool(table, ids, offsets, out, kernel=name)
 
     for row_format, table in tables.items():
-        row_bytes = dims // 2 + 4 if row_format == "sse_q4" else dims * 4
+        row_bytes = ROW_BYTES[row_format](dims)
         for name in nibblevec.kernels():
             yield Contestant(row_format, name, row_bytes, partial(one_pass, table.native, name))
 
@@ -188,20 +215,31 @@ def rival_summers(rivals: Sequence[Any], batches: list[Bags]) -> Iterator[Contes
 
 def check_sums(
     tables: dict[str, Table],
+    plain: dict[str, Table],
     rivals: Sequence[Any],
     batches: list[Bags],
     dims: int,
     original: NDArray[np.float32],
 ) -> None:
-    """Every sum equals every other to the bit; torch's 4-bit one points the same way."""
+    """Every sum equals that of the same weights as float32; torch's 4-bit one points the same way.
+
+    Args:
+        tables: by row format.
+        plain: the same, each expanded to float32.
+        rivals: classes of `rivals`, built.
+        batches: ids and offsets.
+        dims: how many to sum.
+        original: the weights before they were packed.
+    """
     for ids, offsets in batches:
         sums = np.empty((len(offsets) - 1, dims), np.float32)
         expected = np.empty_like(sums)
-        _core.pool(tables["float32"].native, ids, offsets, expected, kernel="portable")
         for row_format, table in tables.items():
+            _core.pool(plain[row_format].native, ids, offsets, expected, kernel="portable")
             for name in nibblevec.kernels():
                 _core.pool(table.native, ids, offsets, sums, kernel=name)
                 require(same_bits(sums, expected), f"{row_format} on {name} gives other bits")
+        _core.pool(plain["sse_q4"].native, ids, offsets, expected, kernel="portable")
         for rival in rivals:
             theirs = rival.sum(*rival.prepare(ids, offsets)).numpy()
             if rival.name == "torch float32":

@@ -59,14 +59,22 @@ def _ratios(figures: Sequence[Figure]) -> list[str]:
 def _packed_and_others(
     figures: Sequence[Figure],
 ) -> Iterator[tuple[Figure, Figure, list[float]]]:
-    """Each 4-bit sum with its like over a float32 table; that of the kernel in use with rivals."""
+    """Sums of packed rows with those on the same kernel that they are compared with.
+
+    sse_q4 is compared with float32, and on the kernel in use with rivals; others with sse_q4.
+    """
+    compared = {"sse_q4": "float32", "q4_k": "sse_q4", "q6_k": "sse_q4"}
     sums = [figure for figure in figures if figure["what"] == "sum"]
     for packed, other in itertools.product(sums, sums):
-        if packed["contestant"] != "sse_q4" or _case(packed) != _case(other):
+        if packed["contestant"] not in compared or _case(packed) != _case(other):
             continue
         in_use = packed["kernel"] == packed["environment"]["kernels"][0]
-        same_kernel = other["contestant"] == "float32" and other["kernel"] == packed["kernel"]
-        if same_kernel or (_rival(other) and in_use):
+        same_kernel = (
+            other["contestant"] == compared[packed["contestant"]]
+            and other["kernel"] == packed["kernel"]
+        )
+        with_rival = packed["contestant"] == "sse_q4" and in_use and _rival(other)
+        if same_kernel or with_rival:
             yield (
                 packed,
                 other,

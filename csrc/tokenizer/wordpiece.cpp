@@ -129,8 +129,8 @@ void WordPiece::encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids)
     ids.reserve(most);
     uint32_t* next = ids.ids.data() + ids.count;
 
-    // In three steps, so that the lines of a group of words are fetched side by side, and then those
-    // of the cache for the words that are not whole ones.
+    // In three steps, so that the lines of a group of words are fetched side by side, and then
+    // those of the cache for the words that are not whole ones.
     constexpr size_t kGroup = 64;
     WordTable::Key keys[kGroup];
     const WordEntry* entries[kGroup];

@@ -4,8 +4,6 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,7 +14,6 @@
 #include "encoder/pooling.hpp"
 #include "formats/decode.hpp"
 #include "kernel/dispatch.hpp"
-#include "quantize/sse_q4.hpp"
 
 namespace py = pybind11;
 
@@ -143,48 +140,6 @@ Array<float> dequantize(const Table& table, const py::array& row_ids) {
     return weights;
 }
 
-py::array_t<uint8_t> quantize_sse_q4(const Array<float>& weights, size_t threads) {
-    check_aligned(weights, "weights");
-    if (weights.ndim() != 2) throw py::value_error("weights must be float32 [rows, dim]");
-    const auto row_count = static_cast<size_t>(weights.shape(0));
-    const auto dim = static_cast<size_t>(weights.shape(1));
-    if (row_count == 0 || dim == 0 || dim % 2 != 0)
-        throw py::value_error("weights are [" + std::to_string(row_count) + ", " +
-                              std::to_string(dim) +
-                              "], expected at least one row of an even number of dimensions");
-    const size_t bytes_of_row = row_bytes(RowFormat::sse_q4, dim);
-    py::array_t<uint8_t> packed(row_count * (bytes_of_row + sizeof(float)));
-    uint8_t* codes = packed.mutable_data();
-    uint8_t* scales = codes + row_count * bytes_of_row;
-    const float* rows = weights.data();
-    constexpr size_t kBlockRows = 64;
-    constexpr double kNanosecondsPerWeight = 5.0;
-    std::atomic<size_t> bad_row{row_count};
-    run_without_gil([&](Interruption& interruption) {
-        const double nanoseconds = static_cast<double>(row_count * dim) * kNanosecondsPerWeight;
-        const size_t block_count = (row_count + kBlockRows - 1) / kBlockRows;
-        run_blocks(block_count, useful_threads(nanoseconds, threads), interruption,
-                   [&](size_t block) {
-                       const size_t end = std::min(row_count, (block + 1) * kBlockRows);
-                       for (size_t row = block * kBlockRows; row < end; ++row) {
-                           float scale;
-                           if (!quantize_row_sse_q4(rows + row * dim, dim,
-                                                    codes + row * bytes_of_row, &scale)) {
-                               size_t first = bad_row.load();
-                               while (row < first && !bad_row.compare_exchange_weak(first, row)) {
-                               }
-                               return;
-                           }
-                           std::memcpy(scales + row * sizeof scale, &scale, sizeof scale);
-                       }
-                   });
-    });
-    if (bad_row < row_count)
-        throw py::value_error("row " + std::to_string(bad_row) +
-                              " holds a weight that is not finite");
-    return packed;
-}
-
 std::vector<std::string> kernel_names() {
     const Kernel& chosen = default_kernel();
     std::vector<std::string> names{chosen.name};
@@ -218,8 +173,6 @@ void bind_table(py::module_& module) {
                py::arg("normalization") = py::none(), py::arg("normalize") = false,
                py::arg("kernel") = py::none());
     module.def("dequantize", &dequantize, py::arg("table"), py::arg("row_ids"));
-    module.def("quantize_sse_q4", &quantize_sse_q4, py::arg("weights").noconvert(), py::kw_only(),
-               py::arg("threads") = 1);
 }
 
 }  // namespace nibblevec

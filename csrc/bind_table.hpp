@@ -4,7 +4,7 @@
 
 namespace nibblevec {
 
-// Adds tables, their quantiser and the pooling of bags to the module.
+// Adds tables and the pooling of bags to the module.
 void bind_table(pybind11::module_& module);
 
 }  // namespace nibblevec

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "bind_encoder.hpp"
+#include "bind_quantize.hpp"
 #include "bind_table.hpp"
 #include "bind_tokenizer.hpp"
 
@@ -11,6 +12,7 @@ static_assert(std::endian::native == std::endian::little,
 
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     nibblevec::bind_table(module);
+    nibblevec::bind_quantize(module);
     nibblevec::bind_tokenizer(module);
     nibblevec::bind_encoder(module);
 }

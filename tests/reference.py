@@ -164,6 +164,82 @@ def quantize_sse_q4(weights: FloatArray) -> tuple[ByteArray, FloatArray]:
     return q[:, 0::2] << 4 | q[:, 1::2], scales
 
 
+def least_error_sse_q4(row: NDArray[np.float64]) -> float:
+    """The least squared error of a row of weights by any scale, were nothing rounded.
+
+    A scale of 15 u holds the magnitudes u, 3 u, ..., 15 u, so a weight of magnitude m takes the odd
+    number o = 2 k + 1 where m / u lies between 2 k and 2 k + 2. As u falls from infinity, numbers
+    change only at u = m / (2 k); in between, the best u gives the error
+    ``sum(m^2) - sum(m * o)^2 / sum(o^2)``.
+    """
+    magnitudes = np.abs(row)
+    k = np.arange(1, 8)
+    at = (magnitudes[:, None] / (2 * k)).ravel()
+    order = np.argsort(-at, kind="stable")
+    products = magnitudes.sum() + np.cumsum(np.repeat(2 * magnitudes, 7)[order])
+    squares = len(row) + np.cumsum(np.tile(8.0 * k, len(row))[order])
+    gain = max(magnitudes.sum() ** 2 / len(row), (products**2 / squares).max())
+    return float((magnitudes**2).sum() - gain)
+
+
+def plain_q4_k(weights: FloatArray) -> ByteArray:
+    """Superblocks of plain rounding: each sub-block from its least weight, or 0, to its largest.
+
+    If all weights of a superblock are positive, dmin is negative and their least weights count.
+
+    Returns:
+        uint8 [rows, dim / 256 * 144].
+    """
+    w = weights.reshape(-1, 8, 32)
+    least, most = w.min(axis=2), w.max(axis=2)
+    all_positive = (least > 0).all(axis=1)
+    low = np.where(all_positive[:, None], least, np.minimum(least, f32(0)))
+    scale, magnitude = (most - low) / f32(15), np.abs(low)
+    d = (scale.max(axis=1) / f32(63)).astype(np.float16)
+    dmin = (magnitude.max(axis=1) / f32(63)).astype(np.float16)
+
+    def steps(numbers: FloatArray, unit: NDArray[np.float16]) -> FloatArray:
+        divisor = np.where(unit == 0, 1, unit).astype(np.float32)[:, None]
+        counts: FloatArray = np.rint(numbers / divisor)
+        return np.clip(counts, 0, np.where(unit == 0, f32(0), f32(63))[:, None])
+
+    scales, minima = steps(scale, d), steps(magnitude, dmin)
+    dmin = np.where(all_positive, -dmin, dmin)
+    height = w + (dmin.astype(np.float32)[:, None] * minima)[:, :, None]
+    step = (d.astype(np.float32)[:, None] * scales)[:, :, None]
+    codes = np.clip(np.rint(height / np.where(step == 0, f32(1), step)), 0, 15)
+    blocks = pack_q4_k(
+        d,
+        dmin,
+        scales.astype(np.uint8),
+        minima.astype(np.uint8),
+        codes.astype(np.uint8).reshape(-1, SUPERBLOCK_DIMS),
+    )
+    return blocks.reshape(len(weights), -1)
+
+
+def plain_q6_k(weights: FloatArray) -> ByteArray:
+    """Superblocks of plain rounding: the largest weight of each sub-block takes the code -32 or 31.
+
+    Returns:
+        uint8 [rows, dim / 256 * 210].
+    """
+    w = weights.reshape(-1, 16, 16)
+    below, above = np.maximum(-w.min(axis=2), f32(0)), np.maximum(w.max(axis=2), f32(0))
+    upright = np.maximum(below / f32(32), above / f32(31))
+    turned = np.maximum(above / f32(32), below / f32(31))
+    scale = np.where(turned < upright, -turned, upright)
+    d = (np.abs(scale).max(axis=1) / f32(127)).astype(np.float16)
+    divisor = np.where(d == 0, 1, d).astype(np.float32)[:, None]
+    scales = np.clip(np.rint(scale / divisor), -127, 127) * (d != 0)[:, None]
+    step = (d.astype(np.float32)[:, None] * scales.astype(np.float32))[:, :, None]
+    codes = np.clip(np.rint(w / np.where(step == 0, f32(1), step)), -32, 31) + 32
+    blocks = pack_q6_k(
+        d, scales.astype(np.int8), codes.astype(np.uint8).reshape(-1, SUPERBLOCK_DIMS)
+    )
+    return blocks.reshape(len(weights), -1)
+
+
 def pack_sse_q4(codes: ByteArray, scales: FloatArray) -> bytes:
     """The file: the codes of all rows, then their scales, little-endian."""
     return codes.tobytes() + scales.astype("<f4").tobytes()

@@ -438,7 +438,7 @@ def test_unaligned_arrays_are_refused() -> None:
     with pytest.raises(ValueError, match="rows must be aligned"):
         _core.apply_head(unaligned(vector)[None], np.ones(1, np.uint64))
     with pytest.raises(ValueError, match="weights must be aligned"):
-        _core.quantize_sse_q4(unaligned(vector)[None])
+        _core.quantize(unaligned(vector)[None], "sse_q4")
 
 
 # Heads
@@ -682,7 +682,7 @@ def denormal_sample() -> Sample:
 
 @functools.cache
 def weights_to_quantize() -> FloatArray:
-    return np.linspace(-1, 1, 640, dtype=np.float32).reshape(10, 64)
+    return np.linspace(-1, 1, 2560, dtype=np.float32).reshape(10, 256)
 
 
 def outcomes(kernel: str) -> list[bytes]:
@@ -695,12 +695,13 @@ def outcomes(kernel: str) -> list[bytes]:
         pool(chosen, bags, kernel, vectors=vectors, mean=True, normalize=True),
         pool(denormal_sample(), bags, kernel),
         _core.dequantize(denormal_sample().table, np.arange(4)),
-        _core.quantize_sse_q4(weights_to_quantize()),
+        _core.quantize(weights_to_quantize(), "sse_q4", search=False),
+        *(_core.quantize(weights_to_quantize(), name) for name in ("sse_q4", "q4_k", "q6_k")),
         apply_head(
             weights_to_quantize(),
             np.full(10, 3),
             kernel,
-            vectors=random_vectors(64),
+            vectors=random_vectors(256),
             mean=True,
             normalize=True,
         ),

@@ -14,7 +14,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -52,83 +52,6 @@ def rows() -> FloatArray:
 @pytest.fixture
 def table(packed: bytes) -> Table:
     return Table.from_buffer(packed, dim=DIM)
-
-
-# quantize
-
-
-def test_quantize_is_the_published_rule() -> None:
-    random = np.random.default_rng(1)
-    for shape in ((1, 2), (7, 30), (130, 64)):
-        weights = random.standard_normal(shape).astype(np.float32)
-        weights *= np.float32(10) ** random.integers(-12, 12, (shape[0], 1)).astype(np.float32)
-        expected = reference.pack_sse_q4(*reference.quantize_sse_q4(weights))
-        assert Table.quantize(weights).buffer.tobytes() == expected
-
-
-def test_quantize_rounds_ties_to_even() -> None:
-    # The scale of the row is 1, so (w + 1) * 7.5 lies on or just beside every k + 0.5.
-    middles = ((np.arange(15) + 0.5) / 7.5 - 1).astype(np.float32)
-    up, down = np.nextafter(middles, np.float32(2)), np.nextafter(middles, np.float32(-2))
-    weights = np.concatenate([middles, up, down, [-1.0]]).astype(np.float32)[None]
-    shifted = (weights + np.float32(1)) * np.float32(7.5)
-    is_tie = shifted % 1 == 0.5
-    assert (np.rint(shifted) != np.floor(shifted + 0.5))[is_tie].sum() >= 3
-    assert (np.rint(shifted) == np.floor(shifted + 0.5))[is_tie].sum() >= 3
-    expected = reference.pack_sse_q4(*reference.quantize_sse_q4(weights))
-    assert Table.quantize(weights).buffer.tobytes() == expected
-
-
-def test_quantize_special_rows() -> None:
-    weights = np.zeros((6, 4), np.float32)
-    weights[1] = [1e-45, -1e-45, 0, -0.0]
-    weights[2] = [3.4028235e38, -3.4028235e38, 1, -1]
-    weights[3] = -2.5
-    weights[4] = [-1e-8, 1e-8, 1e-9, -1e-9]
-    weights[5] = [1e-40, 5e-39, -1e-38, 0]
-    table = Table.quantize(weights)
-    expected = reference.pack_sse_q4(*reference.quantize_sse_q4(weights))
-    assert table.buffer.tobytes() == expected
-    assert table.buffer[:2].tolist() == [0x88, 0x88]  # 7.5 goes to 8
-    assert table.buffer[-24:].view(np.float32)[0] == np.float32(1e-8)
-
-
-def test_quantize_takes_any_numbers() -> None:
-    weights = [[1.0, -1.0], [0.5, 0.25], [0.0, 3.0]]
-    expected = Table.quantize(np.array(weights, np.float32)).buffer.tobytes()
-    strided = np.array(weights, np.float64).repeat(2, axis=1)[:, ::2]
-    big_endian = np.asfortranarray(np.array(weights, ">f4"))
-    alternatives: list[ArrayLike] = [weights, np.array(weights, np.float16), strided, big_endian]
-    for other in alternatives:
-        assert Table.quantize(other).buffer.tobytes() == expected
-
-
-def test_quantize_does_not_depend_on_threads() -> None:
-    weights = np.random.default_rng(2).standard_normal((4000, 512)).astype(np.float32)
-    expected = reference.pack_sse_q4(*reference.quantize_sse_q4(weights))
-    for count in (1, 2, 7):
-        assert Table.quantize(weights, threads=count).buffer.tobytes() == expected
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_quantize_names_the_row_that_is_not_finite(bad: float) -> None:
-    weights = np.zeros((300, 4), np.float32)
-    weights[217, 3] = bad
-    with pytest.raises(ValueError, match=r"^row 217 .*not finite"):
-        Table.quantize(weights)
-
-
-@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (3, 5), (4,), (1, 2, 2)])
-def test_quantize_refuses_shapes(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="weights"):
-        Table.quantize(np.zeros(shape, np.float32))
-
-
-def test_quantize_refuses_formats_and_threads() -> None:
-    with pytest.raises(ValueError, match="float32"):
-        Table.quantize([[1.0, 2.0]], cast(Literal["sse_q4"], "float32"))
-    with pytest.raises(ValueError, match="threads"):
-        Table.quantize([[1.0, 2.0]], threads=0)
 
 
 # from_buffer

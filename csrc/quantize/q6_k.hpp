@@ -1,0 +1,18 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quantize/outcome.hpp"
+
+namespace nibblevec {
+
+// Weights beyond it, either way, are refused: the largest d times the largest scale and code.
+inline constexpr float kLargestQ6KWeight = 65504.0f * 127.0f * 31.0f;
+
+// Packs one row into dim/256 superblocks of `Q6KBlock`, with a search for the least squared error:
+// never worse, superblock by superblock, than rounding each sub-block between its ends. `row` takes
+// dim/256 * 210 bytes; nothing is written unless the outcome is `packed`.
+Outcome quantize_row_q6_k(const float* weights, size_t dim, uint8_t* row) noexcept;
+
+}  // namespace nibblevec

@@ -258,7 +258,9 @@ def test_largest_weights(row_format: QuantizedFormat) -> None:
     for beyond in (np.nextafter(largest, np.float32(np.inf)), np.float32(3.4e38)):
         for sign in (1, -1):
             weights[4, 200] = sign * beyond
-            with pytest.raises(ValueError, match=rf"^row 4 .* beyond {int(largest)}, .*{row_format}"):
+            with pytest.raises(
+                ValueError, match=rf"^row 4 .* beyond {int(largest)}, .*{row_format}"
+            ):
                 Table.quantize(weights, row_format)
 
 

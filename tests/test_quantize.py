@@ -63,6 +63,16 @@ def generated_weights() -> dict[str, FloatArray]:
     return {name: array.astype(np.float32) for name, array in weights.items()}
 
 
+def weights_from_integers() -> FloatArray:
+    """Rows that depend on no generator of random numbers, nor on how anything rounds."""
+    n = np.arange(64 * 512, dtype=np.uint64)
+    mixed = (n * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(24)
+    sums = sum((mixed >> np.uint64(8 * i)) & np.uint64(255) for i in range(4))  # bell-shaped
+    rows = (np.asarray(sums).astype(np.float32) - np.float32(510)).reshape(64, 512)
+    rows[::3, ::37] *= 8
+    return rows / np.float32(1024)
+
+
 WEIGHTS = generated_weights()
 every_kind = pytest.mark.parametrize("kind", WEIGHTS)
 
@@ -211,13 +221,14 @@ def test_superblocks_are_never_worse_than_plain_rounding(row_format: str, kind: 
     assert (searched <= (1 + 1e-5) * plain).all()
 
 
-@every_superblock_format
-@pytest.mark.parametrize("kind", ["normal", "student", "far below zero"])
-def test_search_is_worth_it(row_format: str, kind: str) -> None:
-    weights = WEIGHTS[kind]
+# Of the root mean square error that plain rounding leaves. Without the last step, d and dmin of
+# least squares, it would be 0.924 and 0.9396.
+@pytest.mark.parametrize(("row_format", "share"), [("q4_k", 0.9218), ("q6_k", 0.9375)])
+def test_search_is_worth_it(row_format: str, share: float) -> None:
+    weights = weights_from_integers()
     plain = error(plain_rows(weights, row_format), weights, 256)
     searched = error(quantized_rows(weights, row_format), weights, 256)
-    assert np.sqrt(searched.sum() / plain.sum()) < 0.94
+    assert np.sqrt(searched.sum() / plain.sum()) < share
 
 
 @every_superblock_format
@@ -246,7 +257,9 @@ def test_superblocks_do_not_meet(row_format: QuantizedFormat) -> None:
 @every_superblock_format
 def test_largest_weights(row_format: QuantizedFormat) -> None:
     largest = np.float32(LARGEST[row_format])
-    weights = np.zeros((6, 256), np.float32)
+    rng = np.random.default_rng(6)
+    weights = largest * rng.choice([-1.0, -0.9, 0.9, 1.0], (40, 256)).astype(np.float32)
+    weights[:6] = 0
     weights[0] = largest
     weights[1] = -largest
     weights[2, ::2], weights[2, 1::2] = largest, -largest
@@ -285,16 +298,6 @@ def test_threads_do_not_change_the_published_rule() -> None:
 
 # Of the bytes of `weights_from_integers`, on every CPU and by every compiler.
 DIGESTS = {"sse_q4": "e4d961aa23084bc6", "q4_k": "5459ff122f187fef", "q6_k": "c49d6b71019d0772"}
-
-
-def weights_from_integers() -> FloatArray:
-    """Rows that depend on no generator of random numbers, nor on how anything rounds."""
-    n = np.arange(64 * 512, dtype=np.uint64)
-    mixed = (n * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(24)
-    sums = sum((mixed >> np.uint64(8 * i)) & np.uint64(255) for i in range(4))  # bell-shaped
-    rows = (np.asarray(sums).astype(np.float32) - np.float32(510)).reshape(64, 512)
-    rows[::3, ::37] *= 8
-    return rows / np.float32(1024)
 
 
 @every_format

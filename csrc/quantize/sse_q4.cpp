@@ -184,7 +184,7 @@ Outcome quantize_row_sse_q4(const float* weights, size_t dim, uint8_t* codes,
         found = std::clamp(best_scale({weights, dim, unit}, largest) / unit, kLeastFloat,
                            kLargestFloat);
     }
-    const float inverse = 7.5f / (found * unit);
+    const float inverse = largest > 0.0f ? 7.5f / (found * unit) : 0.0f;
     const auto nearest_code = [=](float weight) {
         const auto steps =
             static_cast<unsigned>(std::min(std::fabs(weight) * unit * inverse, 7.0f));

@@ -18,7 +18,7 @@ namespace {
 
 size_t encode(const Tokenizer& tokenizer, const Table& table, const py::tuple& texts,
               Array<float>& out, const DynamicTanh* dynamic_tanh,
-              const std::optional<std::string>& normalization, bool normalize,
+              const std::optional<std::string>& normalization, bool normalize, bool wide_sums,
               const TokenRules* rules, std::optional<size_t> max_length, bool keep_end,
               std::optional<size_t> max_characters, size_t first_number, size_t threads,
               const std::optional<std::string>& kernel_name) {
@@ -38,7 +38,7 @@ size_t encode(const Tokenizer& tokenizer, const Table& table, const py::tuple& t
         rules,
         kernel,
         table.view(),
-        bag_head(dynamic_tanh, table, dims, /*mean=*/true, normalization, normalize),
+        bag_head(dynamic_tanh, table, dims, /*mean=*/true, normalization, normalize, wide_sums),
         truncation};
     float* rows = out.mutable_data();
     size_t cut_texts = 0;
@@ -62,7 +62,7 @@ std::vector<Number> copied(const std::optional<Array<Number>>& numbers, const ch
 void bind_encoder(py::module_& module) {
     py::class_<TokenRules>(module, "TokenRules")
         .def(py::init([](const std::optional<Array<uint32_t>>& row_of_id,
-                         const std::optional<Array<float>>& weight_of_id,
+                         const std::optional<Array<double>>& weight_of_id,
                          std::optional<uint32_t> dropped_id) {
                  return TokenRules(copied(row_of_id, "row_of_id"),
                                    copied(weight_of_id, "weight_of_id"), dropped_id);
@@ -71,9 +71,10 @@ void bind_encoder(py::module_& module) {
     module.def("encode", &encode, py::arg("tokenizer"), py::arg("table"), py::arg("texts"),
                py::arg("out").noconvert(), py::kw_only(), py::arg("dynamic_tanh") = py::none(),
                py::arg("normalization") = py::none(), py::arg("normalize") = false,
-               py::arg("rules") = py::none(), py::arg("max_length") = py::none(),
-               py::arg("keep_end") = false, py::arg("max_characters") = py::none(),
-               py::arg("first_number") = 0, py::arg("threads") = 1, py::arg("kernel") = py::none());
+               py::arg("wide_sums") = false, py::arg("rules") = py::none(),
+               py::arg("max_length") = py::none(), py::arg("keep_end") = false,
+               py::arg("max_characters") = py::none(), py::arg("first_number") = 0,
+               py::arg("threads") = 1, py::arg("kernel") = py::none());
 }
 
 }  // namespace nibblevec

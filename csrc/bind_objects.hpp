@@ -167,11 +167,12 @@ inline HeadView head_view(const DynamicTanh* dynamic_tanh, size_t dims, bool mea
 }
 
 inline BagHead bag_head(const DynamicTanh* dynamic_tanh, const Table& table, size_t dims, bool mean,
-                        const std::optional<std::string>& normalization, bool normalize) {
+                        const std::optional<std::string>& normalization, bool normalize,
+                        bool wide_sums) {
     const Norm norm = norm_named(normalization);
     const size_t dim = table.view().dim;
     const size_t head_dims = norm == Norm::none ? dims : dim;
-    return BagHead(head_view(dynamic_tanh, head_dims, mean, norm), dim, dims, normalize);
+    return BagHead(head_view(dynamic_tanh, head_dims, mean, norm), dim, dims, normalize, wide_sums);
 }
 
 // What is written must not be what is read.

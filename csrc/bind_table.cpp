@@ -76,23 +76,33 @@ std::vector<int64_t> checked_offsets(const Array<int64_t>& offsets, size_t token
     return values;
 }
 
+// Null if there are none.
+template <typename Number>
+const Number* checked_weights(const std::optional<Array<Number>>& weights, size_t token_count,
+                              const Array<float>& out) {
+    if (!weights) return nullptr;
+    if (weights->ndim() != 1 || static_cast<size_t>(weights->size()) != token_count)
+        throw py::value_error("per-token weights must be as many as ids");
+    check_aligned(*weights, "per-token weights");
+    check_apart(out, weights->data(), static_cast<size_t>(weights->nbytes()), "the weights");
+    return weights->data();
+}
+
 void pool(const Table& table, const py::array& ids, const Array<int64_t>& offsets,
           Array<float>& out, const std::optional<Array<float>>& weights,
-          const DynamicTanh* dynamic_tanh, bool mean,
-          const std::optional<std::string>& normalization, bool normalize, size_t threads,
-          const std::optional<std::string>& kernel_name) {
+          const std::optional<Array<double>>& wide_weights, const DynamicTanh* dynamic_tanh,
+          bool mean, const std::optional<std::string>& normalization, bool normalize,
+          bool wide_sums, size_t threads, const std::optional<std::string>& kernel_name) {
     const Kernel& kernel = kernel_or_default(kernel_name);
     const std::vector<uint32_t> row_ids = checked_row_ids(ids, table.view().row_count);
     const std::vector<int64_t> bag_offsets = checked_offsets(offsets, row_ids.size());
     const size_t dims = checked_out_dims(out, bag_offsets.size() - 1, table);
-    if (weights && (weights->ndim() != 1 || static_cast<size_t>(weights->size()) != row_ids.size()))
-        throw py::value_error("per-token weights must be as many as ids");
-    if (weights) {
-        check_aligned(*weights, "per-token weights");
-        check_apart(out, weights->data(), static_cast<size_t>(weights->nbytes()), "the weights");
-    }
-    const BagHead head = bag_head(dynamic_tanh, table, dims, mean, normalization, normalize);
-    const Bags bags{row_ids.data(), weights ? weights->data() : nullptr, bag_offsets.data(),
+    if (wide_sums ? weights.has_value() : wide_weights.has_value())
+        throw py::value_error("weights are not as wide as sums");
+    const BagHead head =
+        bag_head(dynamic_tanh, table, dims, mean, normalization, normalize, wide_sums);
+    const Bags bags{row_ids.data(), checked_weights(weights, row_ids.size(), out),
+                    checked_weights(wide_weights, row_ids.size(), out), bag_offsets.data(),
                     static_cast<size_t>(out.shape(0))};
     float* rows = out.mutable_data();
     run_without_gil([&](Interruption& interruption) {
@@ -110,16 +120,15 @@ void apply_head(Array<float>& rows, const Array<uint64_t>& token_counts,
     if (rows.ndim() != 2 || rows.shape(0) != token_counts.size())
         throw py::value_error("rows must be float32 [bags, dims], token_counts [bags]");
     const auto dims = static_cast<size_t>(rows.shape(1));
-    const Norm norm = norm_named(normalization);
-    const BagHead head(head_view(dynamic_tanh, dims, mean, norm), dims, dims, normalize);
+    HeadView head = head_view(dynamic_tanh, dims, mean, norm_named(normalization));
+    if (head.norm == Norm::none && normalize) head.norm = Norm::torch;
     float* row = rows.mutable_data();
     const uint64_t* counts = token_counts.data();
     const auto bag_count = static_cast<size_t>(token_counts.size());
     run_without_gil([&](Interruption& interruption) {
         run_blocks(1, 1, interruption, [&](size_t) {
-            BagFinisher finisher(kernel, head);
             for (size_t bag = 0; bag < bag_count; ++bag)
-                finisher.finish(counts[bag], row + bag * dims);
+                kernel.apply_head(head, counts[bag], dims, row + bag * dims);
         });
     });
 }
@@ -164,9 +173,10 @@ void bind_table(py::module_& module) {
     module.def("kernels", &kernel_names);
     module.def("pool", &pool, py::arg("table"), py::arg("ids"), py::arg("offsets").noconvert(),
                py::arg("out").noconvert(), py::kw_only(), py::arg("weights") = py::none(),
-               py::arg("dynamic_tanh") = py::none(), py::arg("mean") = false,
-               py::arg("normalization") = py::none(), py::arg("normalize") = false,
-               py::arg("threads") = 1, py::arg("kernel") = py::none());
+               py::arg("wide_weights") = py::none(), py::arg("dynamic_tanh") = py::none(),
+               py::arg("mean") = false, py::arg("normalization") = py::none(),
+               py::arg("normalize") = false, py::arg("wide_sums") = false, py::arg("threads") = 1,
+               py::arg("kernel") = py::none());
     module.def("apply_head", &apply_head, py::arg("rows").noconvert(),
                py::arg("token_counts").noconvert(), py::kw_only(),
                py::arg("dynamic_tanh") = py::none(), py::arg("mean") = false,

@@ -1,7 +1,11 @@
 #include "encoder/pooling.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
+
+#include "formats/decode.hpp"
 
 namespace nibblevec {
 
@@ -23,8 +27,8 @@ double pooling_nanoseconds(double tokens, double bags, size_t dims) {
            (tokens * kNanosecondsPerTokenDim + bags * kNanosecondsPerHeadDim);
 }
 
-BagHead::BagHead(const HeadView& own, size_t dim, size_t dims, bool normalize)
-    : own(own), own_dims(dims), dims(dims), normalize_after(false) {
+BagHead::BagHead(const HeadView& own, size_t dim, size_t dims, bool normalize, bool wide_sums)
+    : own(own), own_dims(dims), dims(dims), normalize_after(false), wide_sums(wide_sums) {
     if (own.norm == Norm::none) {
         this->own.norm = normalize ? Norm::torch : Norm::none;
     } else {
@@ -33,40 +37,88 @@ BagHead::BagHead(const HeadView& own, size_t dim, size_t dims, bool normalize)
     }
 }
 
-BagFinisher::BagFinisher(const Kernel& kernel, const BagHead& head)
-    : kernel_(kernel), head_(head), wide_sum_(head.own_dims == head.dims ? 0 : head.own_dims) {}
+BagPooler::BagPooler(const Kernel& kernel, const TableView& table, const BagHead& head)
+    : kernel_(kernel),
+      table_(table),
+      head_(head),
+      sum_rows_(kernel.sum_rows[static_cast<size_t>(table.format)]),
+      sum_(head.own_dims == head.dims ? 0 : head.own_dims),
+      wide_sum_(head.wide_sums ? head.own_dims : 0),
+      decoded_(head.wide_sums ? table.dim : 0) {}
 
-void BagFinisher::finish(size_t token_count, float* row) {
+void BagPooler::add(const Tokens& tokens, const double* wide_weights, float* row) {
+    if (head_.wide_sums)
+        add_wide(tokens, wide_weights);
+    else
+        sum_rows_(table_, tokens, head_.own_dims, token_count_ > 0, sum_of(row));
+    token_count_ += tokens.count;
+}
+
+void BagPooler::finish(float* row) {
     float* sum = sum_of(row);
-    kernel_.apply_head(head_.own, token_count, head_.own_dims, sum);
+    HeadView own = head_.own;
+    if (head_.wide_sums) {
+        round_wide_mean(sum);
+        own.mean = false;
+    }
+    kernel_.apply_head(own, token_count_, head_.own_dims, sum);
     if (sum != row) std::memcpy(row, sum, head_.dims * sizeof(float));
     if (head_.normalize_after)
         kernel_.apply_head({nullptr, nullptr, nullptr, /*mean=*/false, Norm::torch}, 0, head_.dims,
                            row);
+    token_count_ = 0;
+}
+
+void BagPooler::add_wide(const Tokens& tokens, const double* wide_weights) {
+    if (token_count_ == 0) std::fill(wide_sum_.begin(), wide_sum_.end(), 0.0);
+    for (size_t i = 0; i < tokens.count; ++i) {
+        decode_row(table_, tokens.ids[i], decoded_.data());
+        const double weight = wide_weights ? wide_weights[i] : 1.0;
+        for (size_t dim = 0; dim < wide_sum_.size(); ++dim)
+            wide_sum_[dim] += static_cast<double>(decoded_[dim]) * weight;
+    }
+}
+
+void BagPooler::round_wide_mean(float* mean) {
+    const double divisor =
+        head_.own.mean && token_count_ > 0 ? static_cast<double>(token_count_) : 1.0;
+    for (size_t dim = 0; dim < wide_sum_.size(); ++dim) {
+        const double exact = wide_sum_[dim] / divisor;
+        mean[dim] = static_cast<float>(exact);
+        // What is to be rounded to float16 after this must not be rounded to the middle between
+        // two of them: a result that is not exact gets an odd last bit ("round to odd").
+        if (table_.format == RowFormat::float16 && static_cast<double>(mean[dim]) != exact) {
+            uint32_t bits;
+            std::memcpy(&bits, &mean[dim], sizeof bits);
+            if (bits % 2 == 0)
+                mean[dim] =
+                    std::nextafter(mean[dim], exact > static_cast<double>(mean[dim])
+                                                  ? std::numeric_limits<float>::infinity()
+                                                  : -std::numeric_limits<float>::infinity());
+        }
+    }
 }
 
 void pool_bags(const Kernel& kernel, const TableView& table, const BagHead& head, const Bags& bags,
                size_t threads, Interruption& interruption, float* rows) {
     if (bags.bag_count == 0) return;
-    const auto sum_rows = kernel.sum_rows[static_cast<size_t>(table.format)];
 
     const auto id_end = static_cast<size_t>(bags.offsets[bags.bag_count]);
 
-    const auto pool_bag = [&](size_t bag, BagFinisher& finisher) {
+    const auto pool_bag = [&](size_t bag, BagPooler& pooler) {
         const auto begin = static_cast<size_t>(bags.offsets[bag]);
         const auto token_count = static_cast<size_t>(bags.offsets[bag + 1]) - begin;
         float* row = rows + bag * head.dims;
-        float* sum = finisher.sum_of(row);
         size_t done = 0;
         do {
             const size_t piece = std::min(token_count - done, kPieceTokens);
             const size_t at = begin + done;
             const float* weights = bags.weights ? bags.weights + at : nullptr;
-            sum_rows(table, {bags.ids + at, weights, piece, id_end - at - piece}, head.own_dims,
-                     done > 0, sum);
+            const double* wide_weights = bags.wide_weights ? bags.wide_weights + at : nullptr;
+            pooler.add({bags.ids + at, weights, piece, id_end - at - piece}, wide_weights, row);
             done += piece;
         } while (done < token_count && !interruption.requested());
-        finisher.finish(token_count, row);
+        pooler.finish(row);
     };
 
     const auto all_tokens = static_cast<double>(bags.offsets[bags.bag_count] - bags.offsets[0]);
@@ -74,9 +126,9 @@ void pool_bags(const Kernel& kernel, const TableView& table, const BagHead& head
         pooling_nanoseconds(all_tokens, static_cast<double>(bags.bag_count), head.own_dims);
     const size_t block_count = (bags.bag_count + kBlockBags - 1) / kBlockBags;
     run_blocks(block_count, useful_threads(nanoseconds, threads), interruption, [&](size_t block) {
-        BagFinisher finisher(kernel, head);
+        BagPooler pooler(kernel, table, head);
         const size_t end = std::min(bags.bag_count, (block + 1) * kBlockBags);
-        for (size_t bag = block * kBlockBags; bag < end; ++bag) pool_bag(bag, finisher);
+        for (size_t bag = block * kBlockBags; bag < end; ++bag) pool_bag(bag, pooler);
     });
 }
 

@@ -14,42 +14,55 @@ namespace nibblevec {
 // decrease and every id is a row of the table.
 struct Bags {
     const uint32_t* ids;
-    const float* weights;  // one an id, or null
+    const float* weights;        // one an id, or null
+    const double* wide_weights;  // the same where sums are float64
     const int64_t* offsets;
     size_t bag_count;
 };
 
-// What becomes of the sum of a bag. Borrowed. A model that scales its rows itself does so over all
-// of its dims; the caller's scaling comes after truncation.
+// How the rows of a bag become its vector. Borrowed. A model that scales its vectors itself does so
+// over all of its dims; the caller's scaling comes after truncation.
 struct BagHead {
     // `own.norm` is the model's, `normalize` the caller's wish.
-    BagHead(const HeadView& own, size_t dim, size_t dims, bool normalize);
+    BagHead(const HeadView& own, size_t dim, size_t dims, bool normalize, bool wide_sums = false);
 
     HeadView own;
     size_t own_dims;       // summed, and given to `own`
     size_t dims;           // kept of them
     bool normalize_after;  // what is kept is scaled once more
+    // Rows are weighted, added and divided in float64, and then rounded: what NumPy does, and so
+    // Model2Vec, where a table or its weights are float64. In plain code; the rest has no need.
+    bool wide_sums;
 };
 
-// Turns sums into rows, one bag after the other. One a thread.
-class BagFinisher {
+// Turns bags into vectors, one after the other. One a thread.
+class BagPooler {
   public:
-    BagFinisher(const Kernel& kernel, const BagHead& head);
+    BagPooler(const Kernel& kernel, const TableView& table, const BagHead& head);
 
-    // Where the sum of the bag whose row is `row` is to be written: `head.own_dims` floats.
-    float* sum_of(float* row) { return wide_sum_.empty() ? row : wide_sum_.data(); }
+    // Adds tokens to the bag that becomes `row`, float32 [head.dims].
+    void add(const Tokens& tokens, const double* wide_weights, float* row);
 
-    // Turns that sum into the row.
-    void finish(size_t token_count, float* row);
+    // Ends the bag.
+    void finish(float* row);
 
   private:
+    float* sum_of(float* row) { return sum_.empty() ? row : sum_.data(); }
+    void add_wide(const Tokens& tokens, const double* wide_weights);
+    void round_wide_mean(float* mean);
+
     const Kernel& kernel_;
+    const TableView& table_;
     const BagHead& head_;
-    std::vector<float> wide_sum_;  // where more is summed than kept
+    Kernel::SumRows sum_rows_;
+    size_t token_count_ = 0;  // of the bag so far; its sum is valid if there are any
+    std::vector<float> sum_;  // where more is summed than kept
+    std::vector<double> wide_sum_;
+    std::vector<float> decoded_;
 };
 
-// Writes one row of `head.dims` floats a bag, end to end: the sum of the bag's rows, then the head.
-// Returns early, with the rest of the rows unwritten, when the interruption is requested.
+// Writes one row of `head.dims` floats a bag, end to end. Returns early, with the rest of the rows
+// unwritten, when the interruption is requested.
 void pool_bags(const Kernel& kernel, const TableView& table, const BagHead& head, const Bags& bags,
                size_t threads, Interruption& interruption, float* rows);
 

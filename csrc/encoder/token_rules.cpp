@@ -1,12 +1,13 @@
 #include "encoder/token_rules.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 #include <utility>
 
 namespace nibblevec {
 
-TokenRules::TokenRules(std::vector<uint32_t> row_of_id, std::vector<float> weight_of_id,
+TokenRules::TokenRules(std::vector<uint32_t> row_of_id, std::vector<double> weight_of_id,
                        std::optional<uint32_t> dropped_id)
     : row_of_id_(std::move(row_of_id)),
       weight_of_id_(std::move(weight_of_id)),
@@ -23,8 +24,9 @@ bool TokenRules::fit(size_t id_limit, size_t row_count) const {
     return id_limit <= row_of_id_.size() && row_limit_ <= row_count;
 }
 
+template <typename Weight>
 void TokenRules::append(std::span<const uint32_t> ids, std::vector<uint32_t>& rows,
-                        std::vector<float>& weights) const {
+                        std::vector<Weight>& weights) const {
     const size_t begin = rows.size();
     if (dropped_id_) {
         std::copy_if(ids.begin(), ids.end(), std::back_inserter(rows),
@@ -34,9 +36,15 @@ void TokenRules::append(std::span<const uint32_t> ids, std::vector<uint32_t>& ro
     }
     // So far these are ids.
     if (!weight_of_id_.empty())
-        for (size_t i = begin; i < rows.size(); ++i) weights.push_back(weight_of_id_[rows[i]]);
+        for (size_t i = begin; i < rows.size(); ++i)
+            weights.push_back(static_cast<Weight>(weight_of_id_[rows[i]]));
     if (!row_of_id_.empty())
         for (size_t i = begin; i < rows.size(); ++i) rows[i] = row_of_id_[rows[i]];
 }
+
+template void TokenRules::append(std::span<const uint32_t>, std::vector<uint32_t>&,
+                                 std::vector<float>&) const;
+template void TokenRules::append(std::span<const uint32_t>, std::vector<uint32_t>&,
+                                 std::vector<double>&) const;
 
 }  // namespace nibblevec

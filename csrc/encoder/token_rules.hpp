@@ -14,19 +14,21 @@ namespace nibblevec {
 class TokenRules {
   public:
     // An empty vector leaves ids, or weights, as they are; if neither is, they are equally long.
-    TokenRules(std::vector<uint32_t> row_of_id, std::vector<float> weight_of_id,
+    TokenRules(std::vector<uint32_t> row_of_id, std::vector<double> weight_of_id,
                std::optional<uint32_t> dropped_id);
 
     // Whether ids below `id_limit` become rows of a table of `row_count` rows.
     bool fit(size_t id_limit, size_t row_count) const;
 
-    // Appends the rows, and the weights if there are any, of the ids that count.
+    // Appends the rows, and the weights if there are any, of the ids that count. Weights are float
+    // or double.
+    template <typename Weight>
     void append(std::span<const uint32_t> ids, std::vector<uint32_t>& rows,
-                std::vector<float>& weights) const;
+                std::vector<Weight>& weights) const;
 
   private:
     std::vector<uint32_t> row_of_id_;
-    std::vector<float> weight_of_id_;
+    std::vector<double> weight_of_id_;
     std::optional<uint32_t> dropped_id_;
     size_t row_limit_;  // every row of `row_of_id_` is below it
 };

@@ -21,8 +21,7 @@ class BlockPooler final : public IdSink {
   public:
     BlockPooler(const VectorModel& model, float* rows, Interruption& interruption)
         : model_(model),
-          sum_rows_(model.kernel.sum_rows[static_cast<size_t>(model.table.format)]),
-          finisher_(model.kernel, model.head),
+          pooler_(model.kernel, model.table, model.head),
           row_(rows),
           interruption_(interruption) {}
 
@@ -32,10 +31,8 @@ class BlockPooler final : public IdSink {
     bool take(std::span<const uint32_t> ids) override {
         const RowIds rows = rows_of(ids);
         pool_whole_texts(rows);
-        // The last text goes on: its rows so far are summed, and begin anew.
-        const size_t begin = begins_[text_count_ - 1];
-        add_rows(rows, begin, rows.ids.size());
-        carried_tokens_ += rows.ids.size() - begin;
+        // The last text goes on: its rows so far are added, and begin anew.
+        add_rows(rows, begins_[text_count_ - 1], rows.ids.size());
         begins_[0] = 0;
         text_count_ = 1;
         return goes_on();
@@ -53,20 +50,27 @@ class BlockPooler final : public IdSink {
     struct RowIds {
         std::span<const uint32_t> ids;
         const float* weights;  // one a row, or null
+        const double* wide_weights;
     };
 
     // The rows of ids; where texts begin becomes where they begin among these.
     RowIds rows_of(std::span<const uint32_t> ids) {
-        if (model_.rules == nullptr) return {ids, nullptr};
+        if (model_.rules == nullptr) return {ids, nullptr, nullptr};
         rows_.clear();
         weights_.clear();
+        wide_weights_.clear();
         for (size_t i = 0; i < text_count_; ++i) {
             const size_t begin = begins_[i];
             const size_t end = i + 1 < text_count_ ? begins_[i + 1] : ids.size();
             begins_[i] = rows_.size();
-            model_.rules->append(ids.subspan(begin, end - begin), rows_, weights_);
+            const auto text_ids = ids.subspan(begin, end - begin);
+            if (model_.head.wide_sums)
+                model_.rules->append(text_ids, rows_, wide_weights_);
+            else
+                model_.rules->append(text_ids, rows_, weights_);
         }
-        return {rows_, weights_.empty() ? nullptr : weights_.data()};
+        return {rows_, weights_.empty() ? nullptr : weights_.data(),
+                wide_weights_.empty() ? nullptr : wide_weights_.data()};
     }
 
     void pool_whole_texts(const RowIds& rows) {
@@ -75,28 +79,25 @@ class BlockPooler final : public IdSink {
 
     void pool_text(const RowIds& rows, size_t begin, size_t end) {
         add_rows(rows, begin, end);
-        finisher_.finish(carried_tokens_ + end - begin, row_);
-        carried_tokens_ = 0;
+        pooler_.finish(row_);
         row_ += model_.head.dims;
     }
 
     void add_rows(const RowIds& rows, size_t begin, size_t end) {
         const Tokens tokens{rows.ids.data() + begin, rows.weights ? rows.weights + begin : nullptr,
                             end - begin, rows.ids.size() - end};
-        sum_rows_(model_.table, tokens, model_.head.own_dims, carried_tokens_ > 0,
-                  finisher_.sum_of(row_));
+        pooler_.add(tokens, rows.wide_weights ? rows.wide_weights + begin : nullptr, row_);
     }
 
     const VectorModel& model_;
-    Kernel::SumRows sum_rows_;
-    BagFinisher finisher_;
+    BagPooler pooler_;
     float* row_;
     Interruption& interruption_;
     std::array<size_t, kBlockTexts> begins_;
     size_t text_count_ = 0;
-    size_t carried_tokens_ = 0;   // of the first of these texts, already in its sum
-    std::vector<uint32_t> rows_;  // of ids under rules
+    std::vector<uint32_t> rows_;  // of ids under rules, and their weights
     std::vector<float> weights_;
+    std::vector<double> wide_weights_;
 };
 
 }  // namespace

@@ -48,7 +48,7 @@ class TokenRules:
     def __init__(
         self,
         row_of_id: NDArray[np.uint32] | None,
-        weight_of_id: NDArray[np.float32] | None,
+        weight_of_id: NDArray[np.floating[Any]] | None,
         dropped_id: int | None,
     ) -> None: ...
 
@@ -61,6 +61,7 @@ def encode(
     dynamic_tanh: DynamicTanh | None = None,
     normalization: str | None = None,
     normalize: bool = False,
+    wide_sums: bool = False,
     rules: TokenRules | None = None,
     max_length: int | None = None,
     keep_end: bool = False,
@@ -80,10 +81,12 @@ def pool(
     out: NDArray[np.float32],
     *,
     weights: NDArray[np.float32] | None = None,
+    wide_weights: NDArray[np.floating[Any]] | None = None,
     dynamic_tanh: DynamicTanh | None = None,
     mean: bool = False,
     normalization: str | None = None,
     normalize: bool = False,
+    wide_sums: bool = False,
     threads: int = 1,
     kernel: str | None = None,
 ) -> None: ...

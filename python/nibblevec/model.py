@@ -84,6 +84,7 @@ class Model(NamedTuple):
         head: what is done to the mean of the rows; None leaves it as it is.
         normalization: how the model itself scales its vectors after the head; None: not at all.
         token_rules: what is done to a text before and after it is tokenised.
+        wide_sums: rows are weighted, added and divided in float64, then rounded to float32.
         prompts: what may be put before a text, by name.
         default_prompt_name: the prompt of a text for which none is asked; None: no prompt.
         similarity_fn_name: how two vectors are to be compared; None: not said.
@@ -100,6 +101,7 @@ class Model(NamedTuple):
     head: Head | None = None
     normalization: Normalization | None = None
     token_rules: TokenRules = NO_RULES
+    wide_sums: bool = False
     prompts: Mapping[str, str] = MappingProxyType({})
     default_prompt_name: str | None = None
     similarity_fn_name: str | None = None
@@ -140,11 +142,12 @@ class Model(NamedTuple):
             self.table.dim,
             head is None,
             self.normalization,
+            self.wide_sums,
             rules.truncation,
             rules.cuts_characters,
             rules.drops_unknown,
             rules.row_of_id is None,
-            rules.weight_of_id is None,
+            None if rules.weight_of_id is None else rules.weight_of_id.dtype.name,
             sorted(self.prompts.items()),
             self.default_prompt_name,
             self.truncate_dim,

@@ -56,14 +56,15 @@ class TokenRules(NamedTuple):
             the median length of the vocabulary's tokens, in characters, rounded down.
         drops_unknown: the unknown token is dropped.
         row_of_id: uint32 [ids], each below the rows of the table; None: an id is a row.
-        weight_of_id: float32 [ids], multiplies the row; None: rows count as they are.
+        weight_of_id: float32 [ids], or float64 where the model's sums are, multiplies the row;
+            None: rows count as they are.
     """
 
     truncation: Truncation | None = None
     cuts_characters: bool = False
     drops_unknown: bool = False
     row_of_id: NDArray[np.uint32] | None = None
-    weight_of_id: NDArray[np.float32] | None = None
+    weight_of_id: NDArray[np.floating[Any]] | None = None
 
     @property
     def ids(self) -> int | None:
@@ -333,6 +334,7 @@ class NativeTokenizer:
             dynamic_tanh=model.dynamic_tanh,
             normalization=model.normalization,
             normalize=normalize,
+            wide_sums=model.wide_sums,
             rules=self._native_rules,
             max_length=truncation.max_length,
             keep_end=truncation.keep_end,
@@ -517,16 +519,19 @@ class PackageTokenizer:
             tokens = self.encode_batch(texts[begin:end], truncation, first_row=first_row + begin)
             cut_texts += tokens.cut_texts
             row_of_id, weight_of_id = self._rules.row_of_id, self._rules.weight_of_id
+            weights = None if weight_of_id is None else weight_of_id[tokens.ids]
             _core.pool(
                 model.table.native,
                 tokens.ids if row_of_id is None else row_of_id[tokens.ids],
                 tokens.offsets,
                 out[begin:end],
-                weights=None if weight_of_id is None else weight_of_id[tokens.ids],
+                weights=None if model.wide_sums else weights,
+                wide_weights=weights if model.wide_sums else None,
                 dynamic_tanh=model.dynamic_tanh,
                 mean=True,
                 normalization=model.normalization,
                 normalize=normalize,
+                wide_sums=model.wide_sums,
                 threads=threads,
             )
         return cut_texts

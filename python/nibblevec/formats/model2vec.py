@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
+import numpy as np
+
 from nibblevec.formats.safetensors import read_safetensors
 from nibblevec.formats.tensors import FLOAT_TYPES, rules_of, table_of
 from nibblevec.model import Model, Normalization, TokenizerJson
@@ -71,14 +73,19 @@ def load(folder: str, *, mmap: bool = True) -> Model:
     if normalize:
         is_half = tensors[TABLE_TENSOR].dtype == "F16"
         normalization = "model2vec_float16" if is_half else "model2vec"
+    rules = rules_of(tensors, table.rows, path)
+    weights = rules.weight_of_id
     return Model(
         "Model2Vec",
         table,
         tokenizer,
         normalization=normalization,
-        token_rules=rules_of(tensors, table.rows, path)._replace(
+        token_rules=rules._replace(
             truncation=Truncation(None if length is None else min(length, sys.maxsize)),
             cuts_characters=True,
             drops_unknown=True,
         ),
+        # As NumPy chooses: its own vocabulary quantisation makes float64 weights.
+        wide_sums=tensors[TABLE_TENSOR].dtype == "F64"
+        or (weights is not None and weights.dtype == np.float64),
     )

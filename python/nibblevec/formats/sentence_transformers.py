@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from nibblevec.formats.safetensors import read_safetensors
 from nibblevec.formats.tensors import FLOAT_TYPES, rules_of, table_of
 from nibblevec.model import Model, Normalization, TokenizerJson
@@ -102,18 +104,22 @@ def load(folder: str, *, mmap: bool = True) -> Model:
     tokenizer = TokenizerJson.in_folder(embedding.folder)
     path = os.path.join(embedding.folder, MODEL_NAME)
     tensors = read_safetensors(path, mmap=mmap)
+    name, rules = WEIGHT_TENSOR, NO_RULES
     if TABLE_TENSOR in tensors and WEIGHT_TENSOR not in tensors:
-        table = table_of(tensors, TABLE_TENSOR, (*FLOAT_TYPES, "F64", "I8"), path)
+        name = TABLE_TENSOR
+    table = table_of(tensors, name, (*FLOAT_TYPES, "F64", "I8"), path)
+    is_wide = tensors[name].dtype == "F64"
+    if name == TABLE_TENSOR:
         rules = rules_of(tensors, table.rows, path)
-    else:
-        table = table_of(tensors, WEIGHT_TENSOR, (*FLOAT_TYPES, "F64"), path)
-        rules = NO_RULES
+        if rules.weight_of_id is not None and not is_wide:
+            rules = rules._replace(weight_of_id=rules.weight_of_id.astype(np.float32))
     return Model(
         "StaticEmbedding of sentence-transformers",
         table,
         tokenizer,
         normalization=normalization,
         token_rules=rules,
+        wide_sums=is_wide,
         **read_settings(folder)._asdict(),
     )
 

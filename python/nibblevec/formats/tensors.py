@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -92,10 +94,21 @@ def float32_vector(
     """A vector of finite numbers, float32 [n], n > 0.
 
     Raises:
+        ModelFormatError: see `float_vector`.
+    """
+    return float_vector(tensors, name, dtypes, path).astype(np.float32, copy=False)
+
+
+def float_vector(
+    tensors: dict[str, Tensor], name: str, dtypes: tuple[str, ...], path: str
+) -> NDArray[np.floating[Any]]:
+    """A vector of finite numbers, float64 [n] where the tensor is, else float32 [n], n > 0.
+
+    Raises:
         ModelFormatError: it is missing, has another type or shape, or holds an inf or a NaN.
     """
     tensor = _vector(tensors, name, dtypes, path)
-    vector = _narrowed(tensor, name, path)
+    vector = _numbers(tensor)
     finite = np.isfinite(vector)
     if not finite.all():
         position = int(np.argmin(finite))
@@ -136,7 +149,7 @@ def rules_of(tensors: dict[str, Tensor], rows: int, path: str) -> TokenRules:
     if MAPPING_TENSOR in tensors:
         row_of_id = row_numbers(tensors, MAPPING_TENSOR, rows, path)
     if WEIGHTS_TENSOR in tensors:
-        weight_of_id = float32_vector(tensors, WEIGHTS_TENSOR, (*FLOAT_TYPES, "F64"), path)
+        weight_of_id = float_vector(tensors, WEIGHTS_TENSOR, (*FLOAT_TYPES, "F64"), path)
         ids = rows if row_of_id is None else len(row_of_id)
         if len(weight_of_id) != ids:
             other = "the table has rows" if row_of_id is None else f"{MAPPING_TENSOR} has"
@@ -158,20 +171,25 @@ def _vector(tensors: dict[str, Tensor], name: str, dtypes: tuple[str, ...], path
     return tensor
 
 
-def _narrowed(tensor: Tensor, name: str, path: str) -> NDArray[np.float32]:
-    """The numbers as float32 in the tensor's shape."""
+def _numbers(tensor: Tensor) -> NDArray[np.floating[Any]]:
+    """Floats in the tensor's shape: float64 as they are, others as float32."""
     raw = tensor.data.tobytes()  # a copy is aligned
     if tensor.dtype == "BF16":
         bits = np.frombuffer(raw, "<u2").astype(np.uint32) << 16
         return bits.view(np.float32).reshape(tensor.shape)
-    numbers = np.frombuffer(raw, NUMPY_TYPES[tensor.dtype])
+    numbers = np.frombuffer(raw, NUMPY_TYPES[tensor.dtype]).reshape(tensor.shape)
+    return numbers.astype(np.float64 if tensor.dtype == "F64" else np.float32)
+
+
+def _narrowed(tensor: Tensor, name: str, path: str) -> NDArray[np.float32]:
+    """float64 as float32."""
+    numbers = _numbers(tensor)
     with np.errstate(over="ignore"):
         narrowed = numbers.astype(np.float32)
-    if tensor.dtype == "F64":
-        too_large = np.isinf(narrowed) & np.isfinite(numbers)
-        if too_large.any():
-            position = int(np.argmax(too_large))
-            raise ModelFormatError(
-                path, name, f"element {position} is {numbers[position]}, too large for float32"
-            )
-    return narrowed.reshape(tensor.shape)
+    too_large = np.isinf(narrowed) & np.isfinite(numbers)
+    if too_large.any():
+        where = np.unravel_index(int(np.argmax(too_large)), numbers.shape)
+        raise ModelFormatError(
+            path, name, f"{numbers[where]} in row {where[0]} is too large for float32"
+        )
+    return narrowed

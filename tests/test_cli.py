@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from tiny_models import TABLE, lay_into_cache, write_model
 
-from nibblevec import Encoder, batch, cli, kernels
+from nibblevec import Encoder, batch, cli, kernels, output_files
 from nibblevec.cli import BLOCK_TEXTS, main
 from nibblevec.threads import available_cpus
 
@@ -424,7 +424,7 @@ def test_unwritable_output_is_told_before_the_bar(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     source = write("in.txt", TEXTS)
-    monkeypatch.setattr(batch, "open", refuse, raising=False)
+    monkeypatch.setattr(output_files, "open", refuse, raising=False)
     result = encode(source, "-o", "out.npy")
     assert_fails(result, 1)
     assert result.stderr == "Error: [Errno 13] Permission denied: 'out.npy'\n"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
 import sys
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nibblevec.output_files import errors_named, written_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,10 +43,10 @@ def read_texts(paths: Sequence[str], column: str) -> Iterator[str]:
     """
     for path in paths:
         if path == STANDARD_STREAM:
-            with _errors_named("stdin"):
+            with errors_named("stdin"):
                 yield from _lines(sys.stdin.buffer, "stdin")
         else:
-            with _errors_named(path), open(path, "rb") as file:
+            with errors_named(path), open(path, "rb") as file:
                 lines = _lines(file, path)
                 if path.lower().endswith(JSON_LINES_SUFFIXES):
                     yield from _json_texts(lines, path, column)
@@ -166,9 +167,7 @@ WRITERS: dict[str, Any] = {".npy": NpyWriter, **dict.fromkeys(JSON_LINES_SUFFIXE
 def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
     """A writer for ``path``, by its suffix, or JSON lines on stdout for ``"-"``.
 
-    A file is written beside its final name, flushed to the disk, and renamed when all went well.
-    After an error nothing is left of it, and what was there before stays. A symbolic link stays
-    one: what it points to is replaced.
+    A file appears when all went well, see `written_file`.
 
     Raises:
         ValueError: the suffix is not one of `WRITERS`.
@@ -188,44 +187,7 @@ def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in WRITERS:
         raise ValueError(f"{path}: its name must end in {', '.join(WRITERS)}")
-    target = os.path.realpath(path)
-    folder, name = os.path.split(target)
-    # Cut, since a name of the greatest length that the system allows cannot be made longer.
-    unfinished = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(4)}.part")
-    try:
-        with _errors_named(path, instead_of=unfinished):
-            with open(unfinished, "xb") as file:
-                file_writer: VectorWriter = WRITERS[suffix](file, dims)
-                yield file_writer
-                file_writer.finish()
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, target)
-    except BaseException:
-        if os.path.exists(unfinished):
-            os.unlink(unfinished)
-        raise
-    _sync_folder(folder)
-
-
-@contextmanager
-def _errors_named(path: str, instead_of: str | None = None) -> Iterator[None]:
-    """Errors of the system that name no file, or ``instead_of``, name ``path``."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename not in (None, instead_of):
-            raise
-        raise OSError(error.errno, error.strerror or str(error), path) from error
-
-
-def _sync_folder(folder: str) -> None:
-    """Make a rename survive a power cut, where the system lets a folder be flushed."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with written_file(path) as file:
+        file_writer: VectorWriter = WRITERS[suffix](file, dims)
+        yield file_writer
+        file_writer.finish()

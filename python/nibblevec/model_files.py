@@ -36,14 +36,14 @@ class ModelFormatError(ValueError):
         return f"{self.path}: {self.field}: {self.problem}"
 
 
-def read_file(path: str) -> bytes:
-    """The content of a regular file.
+def read_file(path: str, max_bytes: int = -1) -> bytes:
+    """The content of a regular file, or so many bytes of its beginning.
 
     Raises:
         OSError: missing, unreadable, a directory, a FIFO or a device.
     """
     with os.fdopen(_open_regular(path), "rb") as file:
-        return file.read()
+        return file.read(max_bytes)
 
 
 def map_file(path: str, *, mmap: bool = True) -> NDArray[np.uint8]:

@@ -1,0 +1,433 @@
+"""The container of GGUF files: read with every promise of the format checked, and written.
+
+The `gguf` package's own reader makes an array of each number of a header, takes what lies beyond
+the end of a cut file for less data, and lets tensors overlap.
+
+Source: the format's specification, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from nibblevec.formats.safetensors import Tensor
+from nibblevec.model_files import ModelFormatError, map_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MAGIC = b"GGUF"
+
+# Little-endian both; 1 had counts of 32 bits, and 3 allows files of big-endian numbers besides.
+READ_VERSIONS = (2, 3)
+WRITTEN_VERSION = 3
+
+# The specification's bounds of a key and of a tensor's name, and ggml's of dimensions.
+MAX_KEY_BYTES = (1 << 16) - 1
+MAX_NAME_BYTES = 64
+MAX_DIMENSIONS = 4
+
+# Many times what the largest models have; it bounds what a header may cost.
+MAX_COUNT = 1 << 14
+
+DEFAULT_ALIGNMENT = 32
+MIN_ALIGNMENT = 8
+
+# Types of values: name, and how `struct` spells one.
+SCALARS = {
+    0: ("uint8", "<B"),
+    1: ("int8", "<b"),
+    2: ("uint16", "<H"),
+    3: ("int16", "<h"),
+    4: ("uint32", "<I"),
+    5: ("int32", "<i"),
+    6: ("float32", "<f"),
+    7: ("bool", "<B"),
+    10: ("uint64", "<Q"),
+    11: ("int64", "<q"),
+    12: ("float64", "<d"),
+}
+UINT32, BOOL, STRING, ARRAY, UINT64 = 4, 7, 8, 9, 10
+
+# Types of tensors: name, weights of a block, bytes of a block.
+# Source: `ggml.h`, and `GGML_QUANT_SIZES` of the `gguf` package.
+TENSOR_TYPES = {
+    0: ("F32", 1, 4), 1: ("F16", 1, 2), 30: ("BF16", 1, 2), 28: ("F64", 1, 8),
+    24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8),
+    2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24),
+    8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 40),
+    10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292),
+    16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98),
+    19: ("IQ1_S", 256, 50), 20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110),
+    22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136), 29: ("IQ1_M", 256, 56),
+    34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36),
+    41: ("Q1_0", 128, 18),
+}  # fmt: skip
+
+
+class Value(NamedTuple):
+    """A value of the metadata.
+
+    Attributes:
+        kind: name of its type; that of its items if it is an array.
+        count: number of items of an array, else None.
+        data: a number; the bytes of a string, or of all items of an array.
+    """
+
+    kind: str
+    count: int | None
+    data: Any
+
+
+class GgufFile(NamedTuple):
+    """What a GGUF file holds.
+
+    Attributes:
+        path: the file.
+        metadata: values by key.
+        tensors: by name; shapes have the rows first, as arrays have, where the format has them
+            last.
+    """
+
+    path: str
+    metadata: dict[str, Value]
+    tensors: dict[str, Tensor]
+
+    def string(self, key: str) -> str | None:
+        """The string under this key; None if there is no such key.
+
+        Raises:
+            ModelFormatError: not a string, or not UTF-8.
+        """
+        value = self._value(key, "string", "a string")
+        return None if value is None else _text(value.data, self.path, key)
+
+    def string_bytes(self, key: str) -> bytes | None:
+        """The bytes of the string under this key, unchecked; None if there is no such key.
+
+        Raises:
+            ModelFormatError: not a string.
+        """
+        value = self._value(key, "string", "a string")
+        return None if value is None else bytes(value.data)
+
+    def boolean(self, key: str) -> bool | None:
+        """The boolean under this key; None if there is no such key.
+
+        Raises:
+            ModelFormatError: not a boolean.
+        """
+        value = self._value(key, "bool", "a bool")
+        return None if value is None else bool(value.data)
+
+    def size(self, key: str) -> int | None:
+        """The whole number from 0 up, of any type, under this key; None if there is no such key.
+
+        Raises:
+            ModelFormatError: not a whole number, or below 0.
+        """
+        value = self.metadata.get(key)
+        if value is None:
+            return None
+        if value.count is not None or "int" not in value.kind or value.data < 0:
+            raise ModelFormatError(
+                self.path, key, f"{_in_words(value)}, expected a whole number from 0 up"
+            )
+        return int(value.data)
+
+    def strings(self, key: str) -> list[str] | None:
+        """The array of strings under this key; None if there is no such key.
+
+        Raises:
+            ModelFormatError: not an array of strings, or one is not UTF-8.
+        """
+        value = self.metadata.get(key)
+        if value is None:
+            return None
+        if value.count is None or value.kind != "string":
+            raise ModelFormatError(
+                self.path, key, f"{_in_words(value)}, expected an array of strings"
+            )
+        cursor = _Cursor(value.data, self.path)
+        return [_text(cursor.string(key), self.path, key) for _ in range(value.count)]
+
+    def _value(self, key: str, kind: str, expected: str) -> Value | None:
+        value = self.metadata.get(key)
+        if value is not None and (value.count is not None or value.kind != kind):
+            raise ModelFormatError(self.path, key, f"{_in_words(value)}, expected {expected}")
+        return value
+
+
+def _in_words(value: Value) -> str:
+    if value.count is not None:
+        return f"an array of {value.kind}"
+    return "a string" if value.kind == "string" else f"{value.kind} {value.data}"
+
+
+def _text(data: memoryview, path: str, field: str) -> str:
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelFormatError(path, field, f"not UTF-8: {error}") from None
+
+
+class _Cursor:
+    """A place in the bytes of a file, which moves on as they are taken."""
+
+    def __init__(self, data: memoryview, path: str) -> None:
+        self.data = data
+        self.path = path
+        self.position = 0
+
+    def take(self, count: int, field: str) -> memoryview:
+        """The next so many bytes.
+
+        Raises:
+            ModelFormatError: there are fewer.
+        """
+        begin, end = self.position, self.position + count
+        if end > len(self.data):
+            raise ModelFormatError(
+                self.path, field, f"{count} bytes from {begin} on, but {len(self.data)} are there"
+            )
+        self.position = end
+        return self.data[begin:end]
+
+    def number(self, spelling: str, field: str) -> Any:
+        return struct.unpack(spelling, self.take(struct.calcsize(spelling), field))[0]
+
+    def string(self, field: str) -> memoryview:
+        return self.take(self.number("<Q", field), field)
+
+    def name(self, field: str, max_bytes: int) -> str:
+        """A string that names something.
+
+        Raises:
+            ModelFormatError: it is longer than ``max_bytes``, or not UTF-8.
+        """
+        length = self.number("<Q", field)
+        if length > max_bytes:
+            raise ModelFormatError(
+                self.path, field, f"a name of {length} bytes, expected at most {max_bytes}"
+            )
+        return _text(self.take(length, field), self.path, field)
+
+
+def read_gguf(path: str, *, mmap: bool = True) -> GgufFile:
+    """Open a GGUF file and check all of its header.
+
+    Args:
+        path: a regular file.
+        mmap: map it into memory instead of reading it.
+
+    Returns:
+        Its metadata and tensors; strings, arrays and tensors are views into the file.
+
+    Raises:
+        OSError: the file cannot be read, or is not a regular file.
+        ModelFormatError: the magic, version, a count, length, type, shape, offset or the alignment
+            is wrong; a key or a name occurs twice; tensors overlap, leave gaps, or end elsewhere
+            than the file, padding aside; the file is cut.
+    """
+    file = map_file(path, mmap=mmap)
+    cursor = _Cursor(memoryview(file), path)
+    magic = bytes(cursor.take(len(MAGIC), "magic"))
+    if magic != MAGIC:
+        raise ModelFormatError(path, "magic", f"{magic!r}, expected {MAGIC!r}")
+    version = cursor.number("<I", "version")
+    if version not in READ_VERSIONS:
+        expected = " or ".join(map(str, READ_VERSIONS))
+        swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
+        hint = ", a file of big-endian numbers" if swapped in READ_VERSIONS else ""
+        raise ModelFormatError(path, "version", f"{version}{hint}, expected {expected}")
+    tensor_count, key_count = (_count(cursor, f"{what} count") for what in ("tensor", "key"))
+    metadata: dict[str, Value] = {}
+    for number in range(key_count):
+        key = cursor.name(f"key {number}", MAX_KEY_BYTES)
+        if key in metadata:
+            raise ModelFormatError(path, key, "occurs twice")
+        metadata[key] = _value(cursor, key)
+    entries: dict[str, _Entry] = {}
+    for number in range(tensor_count):
+        name = cursor.name(f"tensor {number}", MAX_NAME_BYTES)
+        if name in entries:
+            raise ModelFormatError(path, name, "occurs twice")
+        entries[name] = _entry(cursor, name)
+    alignment = _alignment(metadata, path)
+    data_begin = _padded(cursor.position, alignment)
+    _check_cover(entries, alignment, len(file) - data_begin, path)
+    data = file[data_begin:]
+    return GgufFile(
+        path,
+        metadata,
+        {
+            name: Tensor(entry.dtype, entry.shape, data[entry.begin : entry.end])
+            for name, entry in entries.items()
+        },
+    )
+
+
+def _count(cursor: _Cursor, field: str) -> int:
+    count: int = cursor.number("<Q", field)
+    if count > MAX_COUNT:
+        raise ModelFormatError(cursor.path, field, f"{count}, expected at most {MAX_COUNT}")
+    return count
+
+
+def _value(cursor: _Cursor, key: str) -> Value:
+    kind = cursor.number("<I", key)
+    if kind in SCALARS:
+        name, spelling = SCALARS[kind]
+        number = cursor.number(spelling, key)
+        if kind == BOOL and number > 1:
+            raise ModelFormatError(cursor.path, key, f"bool {number}, expected 0 or 1")
+        return Value(name, None, number)
+    if kind == STRING:
+        return Value("string", None, cursor.string(key))
+    if kind != ARRAY:
+        raise ModelFormatError(cursor.path, key, f"a value of the unknown type {kind}")
+    kind = cursor.number("<I", key)
+    count = cursor.number("<Q", key)
+    if kind in SCALARS:
+        name, spelling = SCALARS[kind]
+        return Value(name, count, cursor.take(count * struct.calcsize(spelling), key))
+    if kind != STRING:
+        what = "an array" if kind == ARRAY else f"the unknown type {kind}"
+        raise ModelFormatError(cursor.path, key, f"an array of {what}, expected a simple type")
+    begin = cursor.position
+    _skip_strings(cursor, count, key)
+    return Value("string", count, cursor.data[begin : cursor.position])
+
+
+def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
+    """Go beyond so many strings; each takes 8 bytes at least, which bounds the loop."""
+    data, position, size = cursor.data, cursor.position, len(cursor.data)
+    length_at = struct.Struct("<Q").unpack_from
+    for _ in range(count):
+        if position + 8 > size:
+            position += 8
+            break
+        position += 8 + length_at(data, position)[0]
+    cursor.take(position - cursor.position, key)
+
+
+class _Entry(NamedTuple):
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def _entry(cursor: _Cursor, name: str) -> _Entry:
+    path = cursor.path
+    dimensions = cursor.number("<I", name)
+    if dimensions > MAX_DIMENSIONS:
+        raise ModelFormatError(
+            path, name, f"{dimensions} dimensions, expected at most {MAX_DIMENSIONS}"
+        )
+    sizes = struct.unpack(f"<{dimensions}Q", cursor.take(8 * dimensions, name))
+    kind = cursor.number("<I", name)
+    begin = cursor.number("<Q", name)
+    if kind not in TENSOR_TYPES:
+        raise ModelFormatError(path, name, f"of the unknown type {kind}")
+    dtype, block_weights, block_bytes = TENSOR_TYPES[kind]
+    weights = 1
+    for size in sizes:
+        weights *= size
+    row = sizes[0] if sizes else 1
+    if row % block_weights:
+        raise ModelFormatError(
+            path, name, f"rows of {row}, expected whole blocks of {block_weights} for {dtype}"
+        )
+    return _Entry(dtype, sizes[::-1], begin, begin + weights // block_weights * block_bytes)
+
+
+def _alignment(metadata: dict[str, Value], path: str) -> int:
+    key = "general.alignment"
+    value = metadata.get(key)
+    if value is None:
+        return DEFAULT_ALIGNMENT
+    alignment = value.data
+    if value.count is not None or value.kind != "uint32":
+        raise ModelFormatError(path, key, f"{_in_words(value)}, expected a uint32")
+    if alignment < MIN_ALIGNMENT or alignment & (alignment - 1):
+        raise ModelFormatError(
+            path, key, f"{alignment}, expected a power of two from {MIN_ALIGNMENT} up"
+        )
+    return int(alignment)
+
+
+def _padded(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment
+
+
+def _check_cover(entries: dict[str, _Entry], alignment: int, room: int, path: str) -> None:
+    end = covered = 0
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != covered:
+            what = "it overlaps" if entry.begin < end else "there is a gap after"
+            raise ModelFormatError(
+                path,
+                name,
+                f"begins at {entry.begin}, expected {covered}: {what} the tensor before",
+            )
+        end = entry.end
+        covered = _padded(end, alignment)
+        if end > room:
+            raise ModelFormatError(
+                path, name, f"ends at {end}, but there are {max(room, 0)} bytes of data"
+            )
+    if max(room, 0) not in (end, covered):
+        raise ModelFormatError(
+            path, "data", f"tensors end at {end}, padded {covered}, the file's data at {room}"
+        )
+
+
+def write_gguf(
+    file: IO[bytes],
+    metadata: Mapping[str, str | bytes | bool | int | Sequence[str]],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Write a whole GGUF file.
+
+    Args:
+        file: written from its beginning.
+        metadata: a str, or the bytes of one, becomes a string, a bool a bool, an int a uint32
+            or, where that is too small, a uint64, a sequence an array of strings.
+        tensors: by name; a shape has the rows first.
+    """
+    kinds = {name: number for number, (name, _, _) in TENSOR_TYPES.items()}
+    parts = [MAGIC, struct.pack("<IQQ", WRITTEN_VERSION, len(tensors), len(metadata))]
+    for key, value in metadata.items():
+        parts += [_packed_string(key), _packed_value(value)]
+    begin = 0
+    for name, tensor in tensors.items():
+        sizes = tensor.shape[::-1]
+        parts.append(_packed_string(name))
+        parts.append(struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes))
+        parts.append(struct.pack("<IQ", kinds[tensor.dtype], begin))
+        begin = _padded(begin + tensor.data.nbytes, DEFAULT_ALIGNMENT)
+    header = b"".join(parts)
+    file.write(header.ljust(_padded(len(header), DEFAULT_ALIGNMENT), b"\0"))
+    for tensor in tensors.values():
+        file.write(tensor.data)
+        file.write(bytes(-tensor.data.nbytes % DEFAULT_ALIGNMENT))
+
+
+def _packed_string(text: str | bytes) -> bytes:
+    encoded = text.encode() if isinstance(text, str) else text
+    return struct.pack("<Q", len(encoded)) + encoded
+
+
+def _packed_value(value: str | bytes | bool | int | Sequence[str]) -> bytes:
+    if isinstance(value, (str, bytes)):
+        return struct.pack("<I", STRING) + _packed_string(value)
+    if isinstance(value, bool):
+        return struct.pack("<IB", BOOL, value)
+    if isinstance(value, int):
+        fits = value < 1 << 32
+        return struct.pack("<II" if fits else "<IQ", UINT32 if fits else UINT64, value)
+    items = b"".join(map(_packed_string, value))
+    return struct.pack("<IIQ", ARRAY, STRING, len(value)) + items

@@ -39,10 +39,14 @@ def left_alone(folder: Path) -> Iterator[None]:
 def assert_refused(
     folder: Path, name: str, field: str | None, message: str, *, mmap: bool | None = None
 ) -> None:
-    """The first text, at the latest, ends in a `ModelFormatError` of this file and field."""
+    """The first text, at the latest, ends in a `ModelFormatError` of this file and field.
+
+    The model is the folder, or the file itself if it is a whole one.
+    """
+    model = folder / name if name.endswith(".gguf") else folder
     for way in (True, False) if mmap is None else (mmap,):
         with left_alone(folder), pytest.raises(ModelFormatError, match=message) as caught:
-            Encoder(folder, mmap=way).encode("tea")
+            Encoder(model, mmap=way).encode("tea")
         error = caught.value
         assert isinstance(error, ValueError)
         assert error.path == str(folder / name)

@@ -73,7 +73,7 @@ def test_everything_is_read(tmp_path: Path, mmap: bool, version: int, last_paddi
     for kind, value in NUMBERS.items():
         assert file.metadata[f"a.{kind}"] == (kind, None, value)
         held = file.metadata[f"an.array.{kind}"]
-        assert (held.kind, held.count) == (kind, 2)
+        assert (held.kind, held.length) == (kind, 2)
         assert bytes(held.data) == 2 * struct.pack(KINDS[kind][1], value)
         if value > 0 and "int" in kind:
             assert file.size(f"a.{kind}") == value
@@ -452,7 +452,7 @@ def test_work_and_memory_are_bounded(tmp_path: Path, content: bytes) -> None:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    metadata = {
+    metadata: dict[str, Any] = {
         "general.architecture": "sse",
         "text": "caf\u00e9",
         "bytes": b"{}",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from tables import random_table
 from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 
 ALIGNMENT = 32
@@ -108,30 +109,21 @@ def tokenizer_json() -> bytes:
     return json.dumps(tokenizer_content()).encode()
 
 
-def good_keys() -> dict[str, bytes]:
-    """Keys that a model needs, and some of other types."""
-    return {
-        "general.architecture": text("sse"),
-        "general.file_type": number("uint32", 0),
-        TOKENIZER_KEY: text(tokenizer_json()),
-    }
+def model_keys() -> dict[str, bytes]:
+    """Keys that a model needs."""
+    return {"general.architecture": text("sse"), TOKENIZER_KEY: text(tokenizer_json())}
 
 
-def good_tensors(dim: int, seed: int = 7) -> dict[str, Tensor]:
-    """A table of float32 and a head."""
-    random = np.random.default_rng(seed)
-    rows = random.standard_normal((ROWS, dim)).astype(np.float32)
-    head = {name: Tensor.of(vector) for name, vector in head_vectors(dim, seed).items()}
-    return {TABLE: Tensor.of(rows), **head}
+def head_tensors(dim: int) -> dict[str, Tensor]:
+    return {name: Tensor.of(vector) for name, vector in head_vectors(dim).items()}
 
 
-def k_quant_rows(rows: int, dim: int, kind: str, seed: int = 7) -> bytes:
-    """Rows of Q4_K or Q6_K: random bytes, and scales that are small numbers."""
-    random = np.random.default_rng(seed)
-    blocks = rows * dim // 256
-    scales = random.uniform(1e-3, 1e-2, (blocks, 2)).astype("<f2").view(np.uint8)
-    if kind == "Q4_K":
-        rest = random.integers(0, 256, (blocks, 140), np.uint8)
-        return np.concatenate([scales.reshape(blocks, 4), rest], axis=1).tobytes()
-    rest = random.integers(0, 256, (blocks, 208), np.uint8)
-    return np.concatenate([rest, scales.reshape(blocks, 4)[:, :2]], axis=1).tobytes()
+def table_tensor(
+    dim: int, row_format: str = "float32", rows: int = ROWS
+) -> tuple[Tensor, NDArray[np.float32]]:
+    """A random table, and its rows decoded."""
+    content, decoded = random_table(row_format, rows, dim, np.random.default_rng(dim))
+    types = {
+        "float32": "F32", "float16": "F16", "bfloat16": "BF16", "q4_k": "Q4_K", "q6_k": "Q6_K",
+    }  # fmt: skip
+    return Tensor(TYPES[types[row_format]], (dim, rows), content), decoded

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nibblevec.formats import model2vec, sentence_transformers, sse
+from nibblevec.formats import gguf, model2vec, sentence_transformers, sse
 from nibblevec.model import Model
 
 
@@ -46,20 +46,22 @@ LAYOUTS = (
 
 
 def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
-    """Load the model of a local folder, whatever its layout.
+    """Load a local model, whatever its layout.
 
     Args:
-        path: the folder.
+        path: its folder, or a GGUF file.
         mmap: map the table into memory instead of reading it.
 
     Raises:
         FileNotFoundError: the folder, or a file that its layout asks for, is missing.
-        NotADirectoryError: it is a file.
+        NotADirectoryError: it is a file, but not a GGUF file.
         ModelFormatError: a file does not hold what it must.
         OSError: a file cannot be read, or is not a regular file.
         ValueError: no layout fits.
     """
     folder = os.path.abspath(os.fspath(path))
+    if gguf.is_gguf(folder):
+        return gguf.load(folder, mmap=mmap)
     os.listdir(folder)  # whatever is wrong with the folder itself
     for layout in LAYOUTS:
         if layout.is_in(folder):

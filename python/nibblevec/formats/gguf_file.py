@@ -17,6 +17,8 @@ from nibblevec.model_files import ModelFormatError, map_file
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    GgufValue = str | bytes | bool | int | Sequence[str]
+
 MAGIC = b"GGUF"
 
 # Little-endian both; 1 had counts of 32 bits, and 3 allows files of big-endian numbers besides.
@@ -72,12 +74,12 @@ class Value(NamedTuple):
 
     Attributes:
         kind: name of its type; that of its items if it is an array.
-        count: number of items of an array, else None.
+        length: number of items of an array, else None.
         data: a number; the bytes of a string, or of all items of an array.
     """
 
     kind: str
-    count: int | None
+    length: int | None
     data: Any
 
 
@@ -131,7 +133,7 @@ class GgufFile(NamedTuple):
         value = self.metadata.get(key)
         if value is None:
             return None
-        if value.count is not None or "int" not in value.kind or value.data < 0:
+        if value.length is not None or "int" not in value.kind or value.data < 0:
             raise ModelFormatError(
                 self.path, key, f"{_in_words(value)}, expected a whole number from 0 up"
             )
@@ -146,22 +148,22 @@ class GgufFile(NamedTuple):
         value = self.metadata.get(key)
         if value is None:
             return None
-        if value.count is None or value.kind != "string":
+        if value.length is None or value.kind != "string":
             raise ModelFormatError(
                 self.path, key, f"{_in_words(value)}, expected an array of strings"
             )
         cursor = _Cursor(value.data, self.path)
-        return [_text(cursor.string(key), self.path, key) for _ in range(value.count)]
+        return [_text(cursor.string(key), self.path, key) for _ in range(value.length)]
 
     def _value(self, key: str, kind: str, expected: str) -> Value | None:
         value = self.metadata.get(key)
-        if value is not None and (value.count is not None or value.kind != kind):
+        if value is not None and (value.length is not None or value.kind != kind):
             raise ModelFormatError(self.path, key, f"{_in_words(value)}, expected {expected}")
         return value
 
 
 def _in_words(value: Value) -> str:
-    if value.count is not None:
+    if value.length is not None:
         return f"an array of {value.kind}"
     return "a string" if value.kind == "string" else f"{value.kind} {value.data}"
 
@@ -232,7 +234,7 @@ def read_gguf(path: str, *, mmap: bool = True) -> GgufFile:
             than the file, padding aside; the file is cut.
     """
     file = map_file(path, mmap=mmap)
-    cursor = _Cursor(memoryview(file), path)
+    cursor = _Cursor(file.data, path)
     magic = bytes(cursor.take(len(MAGIC), "magic"))
     if magic != MAGIC:
         raise ModelFormatError(path, "magic", f"{magic!r}, expected {MAGIC!r}")
@@ -350,7 +352,7 @@ def _alignment(metadata: dict[str, Value], path: str) -> int:
     if value is None:
         return DEFAULT_ALIGNMENT
     alignment = value.data
-    if value.count is not None or value.kind != "uint32":
+    if value.length is not None or value.kind != "uint32":
         raise ModelFormatError(path, key, f"{_in_words(value)}, expected a uint32")
     if alignment < MIN_ALIGNMENT or alignment & (alignment - 1):
         raise ModelFormatError(
@@ -387,7 +389,7 @@ def _check_cover(entries: dict[str, _Entry], alignment: int, room: int, path: st
 
 def write_gguf(
     file: IO[bytes],
-    metadata: Mapping[str, str | bytes | bool | int | Sequence[str]],
+    metadata: Mapping[str, GgufValue],
     tensors: Mapping[str, Tensor],
 ) -> None:
     """Write a whole GGUF file.
@@ -412,7 +414,7 @@ def write_gguf(
     header = b"".join(parts)
     file.write(header.ljust(_padded(len(header), DEFAULT_ALIGNMENT), b"\0"))
     for tensor in tensors.values():
-        file.write(tensor.data)
+        file.write(tensor.data.data)
         file.write(bytes(-tensor.data.nbytes % DEFAULT_ALIGNMENT))
 
 
@@ -421,7 +423,7 @@ def _packed_string(text: str | bytes) -> bytes:
     return struct.pack("<Q", len(encoded)) + encoded
 
 
-def _packed_value(value: str | bytes | bool | int | Sequence[str]) -> bytes:
+def _packed_value(value: GgufValue) -> bytes:
     if isinstance(value, (str, bytes)):
         return struct.pack("<I", STRING) + _packed_string(value)
     if isinstance(value, bool):

@@ -1,0 +1,327 @@
+"""Whole models in one GGUF file: table, head, tokenizer, and what is said of their use.
+
+See docs/formats.md for the keys and tensors.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nibblevec.formats import sse
+from nibblevec.formats.gguf_file import MAGIC, GgufFile, read_gguf, write_gguf
+from nibblevec.formats.safetensors import Tensor
+from nibblevec.model import Model, Normalization, TokenizerJson
+from nibblevec.model_files import ModelFormatError, read_file
+from nibblevec.output_files import written_file
+from nibblevec.table import RowFormat, Table
+from nibblevec.tokenizer import TokenRules, Truncation
+
+if TYPE_CHECKING:
+    from nibblevec.formats.gguf_file import GgufValue
+
+SUFFIX = ".gguf"
+
+ARCHITECTURE = "sse"
+TABLE_TENSOR = "token_embd.weight"
+TOKENIZER_KEY = "tokenizer.huggingface.json"
+ROW_OF_ID_TENSOR = "sse.row_of_id"
+WEIGHT_OF_ID_TENSOR = "sse.weight_of_id"
+
+ROW_FORMATS: dict[str, RowFormat] = {
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "Q4_K": "q4_k",
+    "Q6_K": "q6_k",
+}
+
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+
+# `general.file_type`, by llama.cpp's numbers: what most tensors are.
+FILE_TYPES: dict[str, int] = {
+    "float32": 0,
+    "float16": 1,
+    "q4_k": 15,
+    "q6_k": 18,
+    "bfloat16": 32,
+}
+
+
+def is_gguf(path: str) -> bool:
+    """Whether there is a file that is called a GGUF file, or begins as one.
+
+    Raises:
+        OSError: it cannot be read, or is neither a regular file nor a folder.
+    """
+    if not os.path.exists(path) or os.path.isdir(path):
+        return False
+    return path.lower().endswith(SUFFIX) or read_file(path, len(MAGIC)) == MAGIC
+
+
+def load(path: str, *, mmap: bool = True) -> Model:
+    """Load a GGUF file.
+
+    Args:
+        path: holds ``token_embd.weight`` [rows, dim] and the content of ``tokenizer.json`` under
+            ``tokenizer.huggingface.json``. With ``dyt.alpha``, ``dyt.beta`` and ``dyt.bias``
+            (F32 [dim]) a vector is their Dynamic Tanh of the mean of the rows, without them the
+            mean itself. A table of another type than F32, F16, BF16, Q4_K and Q6_K is decoded to
+            float32 by the `gguf` package.
+        mmap: map the table into memory instead of reading it.
+
+    Raises:
+        OSError: the file is missing, cannot be read, or is not a regular file.
+        ModelFormatError: it is not a GGUF file; a key or a tensor is missing or holds what it must
+            not; `gguf` is needed and not there.
+    """
+    file = read_gguf(path, mmap=mmap)
+    table = _table(file)
+    _check_stated(file, table)
+    head = None
+    if any(name.startswith("dyt.") for name in file.tensors):
+        head = sse.head_of(file.tensors, ("F32",), path)
+        if len(head.alpha) != table.dim:
+            raise ModelFormatError(
+                path,
+                sse.HEAD_TENSORS[0],
+                f"length {len(head.alpha)}, expected {table.dim}, the dims of {TABLE_TENSOR}",
+            )
+    tokenizer_json = file.string_bytes(TOKENIZER_KEY)
+    if tokenizer_json is None:
+        raise ModelFormatError(
+            path, TOKENIZER_KEY, "missing; a model's whole tokenizer.json is looked for there"
+        )
+    prompts = _prompts(file)
+    default_prompt_name = file.string("sse.prompt.default")
+    if default_prompt_name is not None and default_prompt_name not in prompts:
+        raise ModelFormatError(
+            path, "sse.prompt.default", f"{default_prompt_name!r:.80} is none of the prompts"
+        )
+    truncate_dim = file.size("sse.truncate_dim") or None
+    if truncate_dim is not None and truncate_dim > table.dim:
+        raise ModelFormatError(
+            path, "sse.truncate_dim", f"{truncate_dim}, expected at most {table.dim}"
+        )
+    return Model(
+        layout="GGUF",
+        table=table,
+        tokenizer=TokenizerJson(path, tokenizer_json),
+        head=head,
+        normalization=_normalization(file),
+        token_rules=_token_rules(file, table),
+        prompts=prompts,
+        default_prompt_name=default_prompt_name,
+        similarity_fn_name=_one_of(file, "sse.similarity", SIMILARITIES),
+        truncate_dim=truncate_dim,
+        name=file.string("general.name"),
+        license=file.string("general.license"),
+    )
+
+
+def _table(file: GgufFile) -> Table:
+    tensor = _tensor(file, TABLE_TENSOR)
+    if len(tensor.shape) != 2 or 0 in tensor.shape:
+        raise ModelFormatError(
+            file.path,
+            TABLE_TENSOR,
+            f"shape {list(tensor.shape)}, expected [rows, dim] and neither of them 0",
+        )
+    dim = tensor.shape[1]
+    try:
+        if tensor.dtype in ROW_FORMATS:
+            return Table.from_buffer(tensor.data, dim=dim, format=ROW_FORMATS[tensor.dtype])
+        return Table.from_buffer(_decoded_by_gguf(tensor), dim=dim, format="float32")
+    except ValueError as error:
+        raise ModelFormatError(file.path, TABLE_TENSOR, str(error)) from None
+
+
+def _tensor(file: GgufFile, name: str) -> Tensor:
+    if name not in file.tensors:
+        found = ", ".join(file.tensors) or "-"
+        raise ModelFormatError(file.path, name, f"missing; the file holds {found:.200}")
+    return file.tensors[name]
+
+
+def _decoded_by_gguf(tensor: Tensor) -> NDArray[np.float32]:
+    """A table of any other type, as float32 [rows, dim].
+
+    Raises:
+        ValueError: the `gguf` package is missing, or does not decode this type; a weight is not
+            finite.
+    """
+    try:
+        from gguf import GGMLQuantizationType, quants
+    except ImportError:
+        raise ValueError(
+            f"{tensor.dtype} is decoded by the gguf package, which is missing:"
+            " pip install 'nibblevec[gguf]'"
+        ) from None
+    blocks = tensor.data.reshape(tensor.shape[0], -1)
+    try:
+        with np.errstate(all="ignore"):
+            rows = quants.dequantize(blocks, GGMLQuantizationType[tensor.dtype])
+    except (KeyError, NotImplementedError):
+        raise ValueError(f"the gguf package does not decode {tensor.dtype}") from None
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"row {int(np.argmin(finite))} holds a weight that is not finite")
+    return np.ascontiguousarray(rows, np.float32)
+
+
+def _check_stated(file: GgufFile, table: Table) -> None:
+    """Refuse what the file says of itself and does not hold."""
+    ids = file.tensors[ROW_OF_ID_TENSOR].shape if ROW_OF_ID_TENSOR in file.tensors else ()
+    for key, held in (
+        ("sse.embedding_length", table.dim),
+        ("sse.vocab_size", ids[0] if ids else table.rows),
+    ):
+        stated = file.size(key)
+        if stated not in (None, held):
+            raise ModelFormatError(file.path, key, f"{stated}, but the tensors have {held}")
+    _one_of(file, "sse.pooling", ("mean",))
+
+
+def _normalization(file: GgufFile) -> Normalization | None:
+    if not file.boolean("sse.normalize"):
+        return None
+    kind = _one_of(file, "sse.normalization", get_args(Normalization))
+    return "torch" if kind is None else cast(Normalization, kind)
+
+
+def _one_of(file: GgufFile, key: str, words: tuple[str, ...]) -> str | None:
+    word = file.string(key)
+    if word not in (None, *words):
+        expected = f"one of {', '.join(words)}" if len(words) > 1 else repr(words[0])
+        raise ModelFormatError(file.path, key, f"{word!r:.80}, expected {expected}")
+    return word
+
+
+def _token_rules(file: GgufFile, table: Table) -> TokenRules:
+    max_length = file.size("sse.max_length") or None
+    truncation = None
+    if max_length is not None or file.boolean("sse.replaces_truncation"):
+        truncation = Truncation(max_length, bool(file.boolean("sse.keeps_end")))
+    rows = _per_id(file, ROW_OF_ID_TENSOR, "I32", "<i4")
+    weights = _per_id(file, WEIGHT_OF_ID_TENSOR, "F32", "<f4")
+    if rows is not None:
+        _check_each(file, ROW_OF_ID_TENSOR, rows, (rows >= 0) & (rows < table.rows), "a row")
+        rows = rows.astype(np.uint32)
+    if weights is not None:
+        _check_each(file, WEIGHT_OF_ID_TENSOR, weights, np.isfinite(weights), "a finite number")
+        ids = table.rows if rows is None else len(rows)
+        if len(weights) != ids:
+            raise ModelFormatError(
+                file.path, WEIGHT_OF_ID_TENSOR, f"{len(weights)} weights, expected {ids}"
+            )
+    return TokenRules(
+        truncation=truncation,
+        cuts_characters=bool(file.boolean("sse.cuts_characters")),
+        drops_unknown=bool(file.boolean("sse.drops_unknown")),
+        row_of_id=rows,
+        weight_of_id=weights,
+    )
+
+
+def _per_id(file: GgufFile, name: str, dtype: str, spelling: str) -> NDArray[Any] | None:
+    if name not in file.tensors:
+        return None
+    tensor = file.tensors[name]
+    if tensor.dtype != dtype or len(tensor.shape) != 1 or tensor.shape[0] == 0:
+        raise ModelFormatError(
+            file.path,
+            name,
+            f"{tensor.dtype} {list(tensor.shape)}, expected {dtype} with one dimension, not empty",
+        )
+    return np.frombuffer(tensor.data.tobytes(), spelling)  # a copy is aligned
+
+
+def _check_each(
+    file: GgufFile, name: str, values: NDArray[Any], good: NDArray[np.bool_], expected: str
+) -> None:
+    if not good.all():
+        position = int(np.argmin(good))
+        raise ModelFormatError(
+            file.path, name, f"element {position} is {values[position]}, expected {expected}"
+        )
+
+
+def _prompts(file: GgufFile) -> dict[str, str]:
+    names = file.strings("sse.prompt.names") or []
+    texts = file.strings("sse.prompt.texts") or []
+    if len(names) != len(texts):
+        raise ModelFormatError(
+            file.path, "sse.prompt.texts", f"{len(texts)} texts for {len(names)} names"
+        )
+    prompts = dict(zip(names, texts, strict=True))
+    if len(prompts) != len(names):
+        raise ModelFormatError(file.path, "sse.prompt.names", "a name occurs twice")
+    return prompts
+
+
+def save(model: Model, path: str) -> None:
+    """Write a model into one GGUF file.
+
+    Args:
+        model: its table is float32, float16, bfloat16, q4_k or q6_k.
+        path: the file; it appears when it is complete.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: GGUF has no type for the rows of the table.
+    """
+    table, rules = model.table, model.token_rules
+    if table.format not in FILE_TYPES:
+        raise ValueError(f"GGUF has no rows of {table.format}, only {', '.join(FILE_TYPES)}")
+    dtypes = {row_format: dtype for dtype, row_format in ROW_FORMATS.items()}
+    tensors = {TABLE_TENSOR: Tensor(dtypes[table.format], (table.rows, table.dim), table.buffer)}
+    if model.head is not None:
+        vectors = (model.head.alpha, model.head.beta, model.head.bias)
+        for name, vector in zip(sse.HEAD_TENSORS, vectors, strict=True):
+            tensors[name] = _tensor_of(vector, "F32", "<f4")
+    if rules.row_of_id is not None:
+        tensors[ROW_OF_ID_TENSOR] = _tensor_of(rules.row_of_id, "I32", "<i4")
+    if rules.weight_of_id is not None:
+        tensors[WEIGHT_OF_ID_TENSOR] = _tensor_of(rules.weight_of_id, "F32", "<f4")
+    with written_file(path) as file:
+        write_gguf(file, _metadata(model), tensors)
+
+
+def _tensor_of(numbers: NDArray[Any], dtype: str, spelling: str) -> Tensor:
+    data = np.ascontiguousarray(numbers, spelling)
+    return Tensor(dtype, data.shape, data.view(np.uint8))
+
+
+def _metadata(model: Model) -> dict[str, GgufValue]:
+    table, rules = model.table, model.token_rules
+    truncation = rules.truncation or Truncation()
+    optional = {
+        "general.name": model.name,
+        "general.license": model.license,
+        # The version of ggml's quantised blocks.
+        "general.quantization_version": 2 if table.format in ("q4_k", "q6_k") else None,
+        "sse.normalization": model.normalization,
+        "sse.replaces_truncation": rules.truncation is not None or None,
+        "sse.keeps_end": truncation.keep_end or None,
+        "sse.cuts_characters": rules.cuts_characters or None,
+        "sse.drops_unknown": rules.drops_unknown or None,
+        "sse.similarity": model.similarity_fn_name,
+        "sse.prompt.names": list(model.prompts) or None,
+        "sse.prompt.texts": list(model.prompts.values()) or None,
+        "sse.prompt.default": model.default_prompt_name,
+        "sse.truncate_dim": model.truncate_dim,
+    }
+    return {
+        "general.architecture": ARCHITECTURE,
+        "general.file_type": FILE_TYPES[table.format],
+        "sse.embedding_length": table.dim,
+        "sse.vocab_size": rules.ids or table.rows,
+        "sse.pooling": "mean",
+        "sse.normalize": model.normalization is not None,
+        "sse.max_length": truncation.max_length or 0,
+        **{key: value for key, value in optional.items() if value is not None},
+        TOKENIZER_KEY: model.tokenizer.read(),
+    }

@@ -6,7 +6,8 @@ See docs/formats.md for the keys and tensors.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast, get_args
+import sys
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,19 @@ from numpy.typing import NDArray
 from nibblevec.formats import sse
 from nibblevec.formats.gguf_file import MAGIC, GgufFile, read_gguf, write_gguf
 from nibblevec.formats.safetensors import Tensor
+from nibblevec.formats.sentence_transformers import SIMILARITY_FUNCTIONS
+from nibblevec.formats.tensors import (
+    MAPPING_TENSOR,
+    ROW_FORMATS,
+    WEIGHTS_TENSOR,
+    rules_of,
+    table_of,
+    tensor_named,
+)
 from nibblevec.model import Model, Normalization, TokenizerJson
 from nibblevec.model_files import ModelFormatError, read_file
 from nibblevec.output_files import written_file
-from nibblevec.table import RowFormat, Table
+from nibblevec.table import Table
 from nibblevec.tokenizer import TokenRules, Truncation
 
 if TYPE_CHECKING:
@@ -28,18 +38,10 @@ SUFFIX = ".gguf"
 ARCHITECTURE = "sse"
 TABLE_TENSOR = "token_embd.weight"
 TOKENIZER_KEY = "tokenizer.huggingface.json"
-ROW_OF_ID_TENSOR = "sse.row_of_id"
-WEIGHT_OF_ID_TENSOR = "sse.weight_of_id"
+PREFIX = "sse."
 
-ROW_FORMATS: dict[str, RowFormat] = {
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "Q4_K": "q4_k",
-    "Q6_K": "q6_k",
-}
-
-SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+# Types of tables that are used in their own bytes, but for F64, which becomes float32.
+OWN_TYPES = ("F32", "F16", "BF16", "F64", "I8", "Q4_K", "Q6_K")
 
 # `general.file_type`, by llama.cpp's numbers: what most tensors are.
 FILE_TYPES: dict[str, int] = {
@@ -47,6 +49,7 @@ FILE_TYPES: dict[str, int] = {
     "float16": 1,
     "q4_k": 15,
     "q6_k": 18,
+    "int8": 1024,  # none of its own: the tensors tell
     "bfloat16": 32,
 }
 
@@ -80,7 +83,8 @@ def load(path: str, *, mmap: bool = True) -> Model:
     """
     file = read_gguf(path, mmap=mmap)
     table = _table(file)
-    _check_stated(file, table)
+    rules = _token_rules(file, table)
+    _check_stated(file, table, rules)
     head = None
     if any(name.startswith("dyt.") for name in file.tensors):
         head = sse.head_of(file.tensors, ("F32",), path)
@@ -112,10 +116,10 @@ def load(path: str, *, mmap: bool = True) -> Model:
         tokenizer=TokenizerJson(path, tokenizer_json),
         head=head,
         normalization=_normalization(file),
-        token_rules=_token_rules(file, table),
+        token_rules=rules,
         prompts=prompts,
         default_prompt_name=default_prompt_name,
-        similarity_fn_name=_one_of(file, "sse.similarity", SIMILARITIES),
+        similarity_fn_name=_one_of(file, "sse.similarity", SIMILARITY_FUNCTIONS),
         truncate_dim=truncate_dim,
         name=file.string("general.name"),
         license=file.string("general.license"),
@@ -123,27 +127,14 @@ def load(path: str, *, mmap: bool = True) -> Model:
 
 
 def _table(file: GgufFile) -> Table:
-    tensor = _tensor(file, TABLE_TENSOR)
-    if len(tensor.shape) != 2 or 0 in tensor.shape:
-        raise ModelFormatError(
-            file.path,
-            TABLE_TENSOR,
-            f"shape {list(tensor.shape)}, expected [rows, dim] and neither of them 0",
-        )
-    dim = tensor.shape[1]
+    tensor = tensor_named(file.tensors, TABLE_TENSOR, file.path)
+    if tensor.dtype in OWN_TYPES or len(tensor.shape) != 2 or 0 in tensor.shape:
+        return table_of(file.tensors, TABLE_TENSOR, OWN_TYPES, file.path)
     try:
-        if tensor.dtype in ROW_FORMATS:
-            return Table.from_buffer(tensor.data, dim=dim, format=ROW_FORMATS[tensor.dtype])
-        return Table.from_buffer(_decoded_by_gguf(tensor), dim=dim, format="float32")
+        rows = _decoded_by_gguf(tensor)
+        return Table.from_buffer(rows, dim=tensor.shape[1], format="float32")
     except ValueError as error:
         raise ModelFormatError(file.path, TABLE_TENSOR, str(error)) from None
-
-
-def _tensor(file: GgufFile, name: str) -> Tensor:
-    if name not in file.tensors:
-        found = ", ".join(file.tensors) or "-"
-        raise ModelFormatError(file.path, name, f"missing; the file holds {found:.200}")
-    return file.tensors[name]
 
 
 def _decoded_by_gguf(tensor: Tensor) -> NDArray[np.float32]:
@@ -172,13 +163,10 @@ def _decoded_by_gguf(tensor: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(rows, np.float32)
 
 
-def _check_stated(file: GgufFile, table: Table) -> None:
+def _check_stated(file: GgufFile, table: Table, rules: TokenRules) -> None:
     """Refuse what the file says of itself and does not hold."""
-    ids = file.tensors[ROW_OF_ID_TENSOR].shape if ROW_OF_ID_TENSOR in file.tensors else ()
-    for key, held in (
-        ("sse.embedding_length", table.dim),
-        ("sse.vocab_size", ids[0] if ids else table.rows),
-    ):
+    ids = table.rows if rules.ids is None else rules.ids
+    for key, held in (("sse.embedding_length", table.dim), ("sse.vocab_size", ids)):
         stated = file.size(key)
         if stated not in (None, held):
             raise ModelFormatError(file.path, key, f"{stated}, but the tensors have {held}")
@@ -204,49 +192,15 @@ def _token_rules(file: GgufFile, table: Table) -> TokenRules:
     max_length = file.size("sse.max_length") or None
     truncation = None
     if max_length is not None or file.boolean("sse.replaces_truncation"):
-        truncation = Truncation(max_length, bool(file.boolean("sse.keeps_end")))
-    rows = _per_id(file, ROW_OF_ID_TENSOR, "I32", "<i4")
-    weights = _per_id(file, WEIGHT_OF_ID_TENSOR, "F32", "<f4")
-    if rows is not None:
-        _check_each(file, ROW_OF_ID_TENSOR, rows, (rows >= 0) & (rows < table.rows), "a row")
-        rows = rows.astype(np.uint32)
-    if weights is not None:
-        _check_each(file, WEIGHT_OF_ID_TENSOR, weights, np.isfinite(weights), "a finite number")
-        ids = table.rows if rows is None else len(rows)
-        if len(weights) != ids:
-            raise ModelFormatError(
-                file.path, WEIGHT_OF_ID_TENSOR, f"{len(weights)} weights, expected {ids}"
-            )
-    return TokenRules(
+        keep_end = bool(file.boolean("sse.keeps_end"))
+        truncation = Truncation(
+            None if max_length is None else min(max_length, sys.maxsize), keep_end
+        )
+    return rules_of(file.tensors, table.rows, file.path, prefix=PREFIX)._replace(
         truncation=truncation,
         cuts_characters=bool(file.boolean("sse.cuts_characters")),
         drops_unknown=bool(file.boolean("sse.drops_unknown")),
-        row_of_id=rows,
-        weight_of_id=weights,
     )
-
-
-def _per_id(file: GgufFile, name: str, dtype: str, spelling: str) -> NDArray[Any] | None:
-    if name not in file.tensors:
-        return None
-    tensor = file.tensors[name]
-    if tensor.dtype != dtype or len(tensor.shape) != 1 or tensor.shape[0] == 0:
-        raise ModelFormatError(
-            file.path,
-            name,
-            f"{tensor.dtype} {list(tensor.shape)}, expected {dtype} with one dimension, not empty",
-        )
-    return np.frombuffer(tensor.data.tobytes(), spelling)  # a copy is aligned
-
-
-def _check_each(
-    file: GgufFile, name: str, values: NDArray[Any], good: NDArray[np.bool_], expected: str
-) -> None:
-    if not good.all():
-        position = int(np.argmin(good))
-        raise ModelFormatError(
-            file.path, name, f"element {position} is {values[position]}, expected {expected}"
-        )
 
 
 def _prompts(file: GgufFile) -> dict[str, str]:
@@ -281,18 +235,15 @@ def save(model: Model, path: str) -> None:
     if model.head is not None:
         vectors = (model.head.alpha, model.head.beta, model.head.bias)
         for name, vector in zip(sse.HEAD_TENSORS, vectors, strict=True):
-            tensors[name] = _tensor_of(vector, "F32", "<f4")
+            tensors[name] = Tensor("F32", vector.shape, vector.view(np.uint8))
     if rules.row_of_id is not None:
-        tensors[ROW_OF_ID_TENSOR] = _tensor_of(rules.row_of_id, "I32", "<i4")
+        numbers = rules.row_of_id.astype("<i4")
+        tensors[PREFIX + MAPPING_TENSOR] = Tensor("I32", numbers.shape, numbers.view(np.uint8))
     if rules.weight_of_id is not None:
-        tensors[WEIGHT_OF_ID_TENSOR] = _tensor_of(rules.weight_of_id, "F32", "<f4")
+        weights = rules.weight_of_id
+        tensors[PREFIX + WEIGHTS_TENSOR] = Tensor("F32", weights.shape, weights.view(np.uint8))
     with written_file(path) as file:
         write_gguf(file, _metadata(model), tensors)
-
-
-def _tensor_of(numbers: NDArray[Any], dtype: str, spelling: str) -> Tensor:
-    data = np.ascontiguousarray(numbers, spelling)
-    return Tensor(dtype, data.shape, data.view(np.uint8))
 
 
 def _metadata(model: Model) -> dict[str, GgufValue]:

@@ -15,7 +15,8 @@ from nibblevec.tokenizer import TokenRules
 FLOAT_TYPES = ("F32", "F16", "BF16")
 
 ROW_FORMATS: dict[str, RowFormat] = {
-    "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"
+    "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8",
+    "Q4_K": "q4_k", "Q6_K": "q6_k",
 }  # fmt: skip
 
 # Where a token is not a row: the row of each, and what it is multiplied by.
@@ -138,23 +139,30 @@ def row_numbers(tensors: dict[str, Tensor], name: str, rows: int, path: str) -> 
     return numbers.astype(np.uint32)
 
 
-def rules_of(tensors: dict[str, Tensor], rows: int, path: str) -> TokenRules:
+def rules_of(tensors: dict[str, Tensor], rows: int, path: str, *, prefix: str = "") -> TokenRules:
     """The row of each token, ``mapping``, and its weight, ``weights``, where a file has them.
+
+    Args:
+        tensors: those of the file.
+        rows: of the table.
+        path: the file.
+        prefix: what the names of the two tensors begin with.
 
     Raises:
         ModelFormatError: one has another type or shape, they are not equally long, a row is not
             one of ``rows``, or a weight is not finite.
     """
+    mapping, weights = prefix + MAPPING_TENSOR, prefix + WEIGHTS_TENSOR
     row_of_id = weight_of_id = None
-    if MAPPING_TENSOR in tensors:
-        row_of_id = row_numbers(tensors, MAPPING_TENSOR, rows, path)
-    if WEIGHTS_TENSOR in tensors:
-        weight_of_id = float_vector(tensors, WEIGHTS_TENSOR, (*FLOAT_TYPES, "F64"), path)
+    if mapping in tensors:
+        row_of_id = row_numbers(tensors, mapping, rows, path)
+    if weights in tensors:
+        weight_of_id = float_vector(tensors, weights, (*FLOAT_TYPES, "F64"), path)
         ids = rows if row_of_id is None else len(row_of_id)
         if len(weight_of_id) != ids:
-            other = "the table has rows" if row_of_id is None else f"{MAPPING_TENSOR} has"
+            other = "the table has rows" if row_of_id is None else f"{mapping} has"
             raise ModelFormatError(
-                path, WEIGHTS_TENSOR, f"length {len(weight_of_id)}, expected {ids} as {other}"
+                path, weights, f"length {len(weight_of_id)}, expected {ids} as {other}"
             )
     return TokenRules(row_of_id=row_of_id, weight_of_id=weight_of_id)
 

@@ -1,0 +1,135 @@
+"""Tables of models in other row formats, and how far they are from where they came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nibblevec.table import Table
+
+if TYPE_CHECKING:
+    from nibblevec.model import Model
+    from nibblevec.table import RowFormat
+
+    FloatArray = NDArray[np.float32]
+
+# Rows are compared so many weights at a time.
+BLOCK_WEIGHTS = 1 << 20
+
+PACKED_FORMATS = ("sse_q4", "q4_k", "q6_k")
+SUPERBLOCK_WEIGHTS = 256
+
+
+def in_row_format(table: Table, row_format: str) -> Table:
+    """The same rows in another format, rounded to the nearest numbers that it has, or packed.
+
+    Args:
+        table: the rows; itself returned if it is in that format.
+        row_format: ``"float32"``, ``"float16"``, ``"bfloat16"``, or one that `Table.quantize` packs
+            into.
+
+    Raises:
+        ValueError: another format; a weight is not finite, or too large for the format; the format
+            does not take this number of dims.
+    """
+    if row_format == table.format:
+        return table
+    weights = table.dequantize()
+    if row_format == "float32":
+        numbers: NDArray[np.generic] = weights
+    elif row_format == "float16":
+        with np.errstate(over="ignore"):
+            numbers = weights.astype(np.float16)
+        _check_finite(np.isfinite(numbers), weights, row_format)
+    elif row_format == "bfloat16":
+        numbers = _nearest_bfloat16(weights)
+        _check_finite((numbers & 0x7F80) != 0x7F80, weights, row_format)
+    else:
+        return Table.quantize(weights, cast("RowFormat", row_format))
+    return Table.from_buffer(numbers, dim=table.dim, format=cast("RowFormat", row_format))
+
+
+def _nearest_bfloat16(weights: FloatArray) -> NDArray[np.uint16]:
+    """The upper halves of float32 numbers, rounded to nearest, ties to even."""
+    bits = weights.view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def _check_finite(finite: NDArray[np.bool_], weights: FloatArray, row_format: str) -> None:
+    if not finite.all():
+        row, dim = np.argwhere(~finite)[0]
+        raise ValueError(f"{weights[row, dim]} at row {row}, dim {dim} is no {row_format}")
+
+
+def fitting_format(table: Table, row_formats: tuple[str, ...]) -> str:
+    """Which of these formats a table is best written in, where nobody says.
+
+    Its own, if it is among them; else the first packed one that takes its number of dims; else the
+    widest.
+    """
+    if table.format in row_formats:
+        return table.format
+    blocks = {"sse_q4": 2, "q4_k": SUPERBLOCK_WEIGHTS, "q6_k": SUPERBLOCK_WEIGHTS}
+    for row_format in row_formats:
+        if row_format in blocks and table.dim % blocks[row_format] == 0:
+            return row_format
+    return "float32"
+
+
+class Distance(NamedTuple):
+    """How far the rows of two models are apart.
+
+    Attributes:
+        rmse: root of the mean squared difference of their weights.
+        mean_cosine: of each row with its counterpart, on average; two rows of zeros have 1.
+        least_cosine: the least of these.
+    """
+
+    rmse: float
+    mean_cosine: float
+    least_cosine: float
+
+
+def distance(model: Model, other: Model) -> Distance:
+    """Compare what each id stands for in two models of the same ids and dims, in float64.
+
+    Raises:
+        ValueError: the ids or the dims are not as many.
+    """
+    ids, dim = _ids(model), model.table.dim
+    if (_ids(other), other.table.dim) != (ids, dim):
+        raise ValueError(
+            f"{_ids(other)} ids of {other.table.dim} dims cannot be compared with {ids} of {dim}"
+        )
+    squares = cosines = 0.0
+    least = 1.0
+    step = max(1, BLOCK_WEIGHTS // dim)
+    for begin in range(0, ids, step):
+        numbers = np.arange(begin, min(begin + step, ids))
+        rows, other_rows = _rows_of(model, numbers), _rows_of(other, numbers)
+        difference = rows - other_rows
+        squares += float(np.vdot(difference, difference))
+        products = np.einsum("ij,ij->i", rows, other_rows)
+        norms, other_norms = (np.sqrt(np.einsum("ij,ij->i", r, r)) for r in (rows, other_rows))
+        lengths = norms * other_norms
+        cosine = np.divide(products, lengths, out=np.zeros(len(rows)), where=lengths > 0)
+        cosine[(norms == 0) & (other_norms == 0)] = 1
+        cosines += float(cosine.sum())
+        least = min(least, float(cosine.min()))
+    return Distance((squares / (ids * dim)) ** 0.5, cosines / ids, least)
+
+
+def _ids(model: Model) -> int:
+    ids = model.token_rules.ids
+    return model.table.rows if ids is None else ids
+
+
+def _rows_of(model: Model, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    rules = model.token_rules
+    rows = model.table.dequantize(ids if rules.row_of_id is None else rules.row_of_id[ids])
+    if rules.weight_of_id is None:
+        return rows.astype(np.float64)
+    weights = rules.weight_of_id[ids, np.newaxis].astype(np.float64)
+    return rows.astype(np.float64) * weights

@@ -1,0 +1,396 @@
+"""Ids, means and vectors computed a second time, by nothing that the fast path uses.
+
+Rows are decoded with NumPy from the bytes of the table, ids come from the `tokenizers` package, and
+the rows of a text are added one by one. Ids, decoded rows and means must be equal to the bit. The
+head is recomputed in float64, from which the vectors may be as far as docs/numerics.md allows.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nibblevec.tokenizer import Truncation, load_package_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from nibblevec.model import Model
+    from nibblevec.table import Table
+    from nibblevec.tokenizer import Tokenizer
+
+    FloatArray = NDArray[np.float32]
+    ByteArray = NDArray[np.uint8]
+
+BLOCK_TEXTS = 512
+BLOCK_WEIGHTS = 1 << 22
+
+# The unit roundoff of float32: no operation is further off, relative to its result.
+UNIT = 2.0**-24
+TANH_ULP = 2
+
+BUILT_IN_TEXTS = (
+    "Static embeddings add up one row for each token.",
+    "The quick brown fox jumps over the lazy dog.",
+    "",
+    " ",
+    "\t\r\n",
+    "a",
+    "A",
+    "?",
+    "tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea",
+    "unbelievably antidisestablishmentarianism internationalisation",
+    "It's 3.14159 o'clock -- isn't it?! (Yes; \u20ac 1,000.00 & 50% off.)",
+    "https://example.org/path?query=1&other=two#fragment user@example.org",
+    "def f(x): return x**2 + 0x7f  # comment",
+    "Na\u00efve caf\u00e9s r\u00e9sum\u00e9d \u00c5ngstr\u00f6m's \u00fcber-co\u00f6peration.",
+    "e\u0301 a\u0308\u0323 n\u0303 \u1e69 \ufb01ne \u2460 \u00bd \u2122",
+    "\u201cCurly\u201d \u2018quotes\u2019 \u2013 dashes \u2014 and\u2026 dots\u00a0.",
+    "\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440!",
+    "\u039a\u03b1\u03bb\u03b7\u03bc\u03ad\u03c1\u03b1 \u03ba\u03cc\u03c3\u03bc\u03b5\u03c2",
+    "\u4f60\u597d\uff0c\u4e16\u754c\u3002\u4e2d\u6587\u5b57 mixed\u6df7\u5408text",
+    "\u3053\u3093\u306b\u3061\u306f\u4e16\u754c \u30ab\u30bf\u30ab\u30ca",
+    "\uc548\ub155\ud558\uc138\uc694 \uc138\uacc4",
+    "\u0645\u0631\u062d\u0628\u0627 \u0628\u0627\u0644\u0639\u0627\u0644\u0645",
+    "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd",
+    "\u0928\u092e\u0938\u094d\u0924\u0947 \u0926\u0941\u0928\u093f\u092f\u093e",
+    "\U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea",
+    "\u0130stanbul \u0131\u015f\u0131k STRASSE stra\u00dfe \u1e9e",
+    "nul\x00inside control\x01\x02\x1f\x7f\x85 \u200b\u00ad\ufeff marks",
+    "\ufffd \uffff \U0010ffff \ue000",
+    "[CLS] special [SEP] [UNK] [MASK] [PAD] <s> </s> <unk> <|endoftext|>",
+    "[cls] [Sep] [ MASK ] [[UNK]]",
+    "##ing ##s #hash ## #",
+    "x" * 99,
+    "x" * 100,
+    "x" * 101,
+    "supercalifragilistic" * 20,
+    "!?" * 64,
+    "0123456789" * 30,
+    "a b c d e f g h i j k l m n o p q r s t u v w x y z " * 12,
+    "Each sentence of a long text adds its rows to the same sum, one after another. " * 40,
+)
+
+
+class Difference(NamedTuple):
+    """Where the fast path and the plain one part.
+
+    Attributes:
+        where: the row of the table, or the row and the text of the input.
+        problem: what each of them has there.
+    """
+
+    where: str
+    problem: str
+
+
+class Agreement(NamedTuple):
+    """What was compared, when all of it agreed.
+
+    Attributes:
+        texts: number of texts.
+        tokens: number of their tokens.
+        worst: greatest distance of a vector's number from float64, as a part of what is allowed.
+    """
+
+    texts: int
+    tokens: int
+    worst: float
+
+
+def verify(fast: Model, plain: Model, texts: Iterable[str]) -> Difference | Agreement:
+    """Compare what a model gives with what is computed plainly.
+
+    Args:
+        fast: the model, as it is used.
+        plain: the same one, loaded anew: only its bytes and settings are used.
+        texts: taken a block at a time.
+
+    Returns:
+        The first difference, or what was compared.
+
+    Raises:
+        OSError: a file of the tokenizer cannot be read.
+        ModelFormatError: the tokenizer is not one.
+        ValueError: a text holds a lone surrogate.
+    """
+    difference = _compare_table(fast.table, plain)
+    if difference is not None:
+        return difference
+    paths = _Paths(fast, fast.load_tokenizer(), plain, plain_tokenizer(plain))
+    remaining = iter(texts)
+    count = tokens = 0
+    worst = 0.0
+    while block := tuple(islice(remaining, BLOCK_TEXTS)):
+        outcome = _compare_texts(paths, block, count)
+        if isinstance(outcome, Difference):
+            return outcome
+        count += outcome.texts
+        tokens += outcome.tokens
+        worst = max(worst, outcome.worst)
+    return Agreement(count, tokens, worst)
+
+
+class _Paths(NamedTuple):
+    fast: Model
+    tokenizer: Tokenizer
+    plain: Model
+    plain_ids: Callable[[str], list[int]]
+
+
+def _compare_table(fast: Table, plain: Model) -> Difference | None:
+    rows, dim = plain.table.rows, plain.table.dim
+    if (fast.rows, fast.dim) != (rows, dim):
+        return Difference("the table", f"{fast!r} was loaded, {plain.table!r} when loaded again")
+    step = max(1, BLOCK_WEIGHTS // dim)
+    for begin in range(0, rows, step):
+        ids = np.arange(begin, min(begin + step, rows))
+        different = _first_difference(fast.dequantize(ids), plain_rows(plain.table, ids))
+        if different is not None:
+            row, problem = different
+            return Difference(f"row {begin + row} of the table", problem)
+    return None
+
+
+def _compare_texts(paths: _Paths, texts: tuple[str, ...], first_row: int) -> Difference | Agreement:
+    def named(row: int, problem: str) -> Difference:
+        return Difference(f"row {first_row + row} ({texts[row]!a:.60})", problem)
+
+    fast, plain = paths.fast, paths.plain
+    truncation = paths.tokenizer.truncation
+    tokens = paths.tokenizer.encode_batch(texts, truncation, first_row=first_row)
+    bags = [paths.plain_ids(text) for text in texts]
+    for row, bag in enumerate(bags):
+        found = tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]].tolist()
+        if found != bag:
+            return named(row, _first_other_id(found, bag))
+
+    def fast_vectors(model: Model, normalize: bool) -> FloatArray:
+        out = np.empty((len(texts), plain.table.dim), np.float32)
+        paths.tokenizer.encode_vectors(
+            texts, truncation, model, out, normalize=normalize, first_row=first_row
+        )
+        return out
+
+    means = np.stack([plain_mean(plain, bag) for bag in bags])
+    bare = fast._replace(head=None, normalization=None)
+    different = _first_difference(fast_vectors(bare, normalize=False), means)
+    if different is not None:
+        return named(different[0], f"the mean at {different[1]}")
+    worst = 0.0
+    for normalize in (False, True):
+        vectors = fast_vectors(fast, normalize)
+        expected, allowed = plain_head(plain, means, normalize=normalize)
+        with np.errstate(all="ignore"):
+            apart = np.abs(vectors - expected)
+        good = (apart <= allowed) | (vectors == expected)  # or infinite both
+        good |= np.isnan(vectors) & np.isnan(expected)
+        if not good.all():
+            row, dim = np.argwhere(~good)[0]
+            return named(
+                row,
+                f"the vector{' of length 1' if normalize else ''} at dim {dim}: fast"
+                f" {vectors[row, dim]}, plain {expected[row, dim]}, {apart[row, dim]:.3g} apart,"
+                f" at most {allowed[row, dim]:.3g} allowed",
+            )
+        inexact = apart > 0
+        if inexact.any():
+            worst = max(worst, float((apart[inexact] / allowed[inexact]).max()))
+    return Agreement(len(texts), sum(map(len, bags)), worst)
+
+
+def _first_other_id(found: list[int], expected: list[int]) -> str:
+    common = min(len(found), len(expected))
+    position = next((i for i in range(common) if found[i] != expected[i]), common)
+
+    def there(ids: list[int]) -> str:
+        return str(ids[position]) if position < len(ids) else "none"
+
+    return f"token {position}: fast {there(found)}, tokenizers {there(expected)}"
+
+
+def _first_difference(fast: FloatArray, plain: FloatArray) -> tuple[int, str] | None:
+    """The row, and what is there, of the first number with other bits; a NaN is a NaN."""
+    same = fast.view(np.uint32) == plain.view(np.uint32)
+    same |= np.isnan(fast) & np.isnan(plain)
+    if same.all():
+        return None
+    row, dim = np.argwhere(~same)[0]
+    return int(row), f"dim {dim}: fast {fast[row, dim]!r}, plain {plain[row, dim]!r}"
+
+
+def plain_tokenizer(model: Model) -> Callable[[str], list[int]]:
+    """The ids of a text, by the `tokenizers` package and the model's own rules."""
+    import statistics
+
+    rules = model.token_rules
+    tokenizer = load_package_tokenizer(model.tokenizer.read(), model.tokenizer.path)
+    tokenizer.no_padding()
+    own = tokenizer.truncation
+    tokenizer.no_truncation()
+    truncation = rules.truncation
+    if truncation is None and own is not None:
+        truncation = Truncation(own["max_length"], own["direction"] == "left")
+    max_length, keep_end = truncation or Truncation()
+    characters = None
+    if rules.cuts_characters and max_length is not None:
+        lengths = [len(token) for token in tokenizer.get_vocab(with_added_tokens=True)]
+        characters = max_length * int(statistics.median(lengths))
+    unknown = None
+    if rules.drops_unknown:
+        token = getattr(tokenizer.model, "unk_token", None)
+        unknown = None if token is None else tokenizer.token_to_id(token)
+
+    def tokenize(text: str) -> list[int]:
+        ids: list[int] = tokenizer.encode(text[:characters], add_special_tokens=False).ids
+        if max_length is not None and len(ids) > max_length:
+            ids = ids[len(ids) - max_length :] if keep_end else ids[:max_length]
+        return [number for number in ids if number != unknown]
+
+    return tokenize
+
+
+def plain_mean(model: Model, ids: list[int]) -> FloatArray:
+    """Mean of the rows of a text, float32 [dim]: from +0.0, one addition a token, in their order.
+
+    Args:
+        model: of its table and its token rules.
+        ids: of the text.
+    """
+    rules = model.token_rules
+    rows = np.asarray(ids, np.int64)
+    weights = None if rules.weight_of_id is None else rules.weight_of_id[rows]
+    if rules.row_of_id is not None:
+        rows = rules.row_of_id[rows].astype(np.int64)
+    total = np.zeros(model.table.dim, np.float32)
+    with np.errstate(all="ignore"):
+        for number, row in enumerate(plain_rows(model.table, rows)):
+            total += row if weights is None else row * weights[number]
+        return total / np.float32(len(ids)) if ids else total
+
+
+def plain_head(
+    model: Model, means: FloatArray, *, normalize: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Vectors in float64, and how far from each number the fast path may be, both [n, dim].
+
+    Dynamic Tanh: tanh may be 2 units in the last place off, its product with beta is rounded. The
+    length of a vector: no sum of n squares rounds more than n / 8 + 12 times, whichever of the
+    orders of docs/numerics.md it has; half of its relative error is that of its root, which is
+    rounded once, as the division by it is.
+
+    Args:
+        model: of its head and its normalization.
+        means: float32 [n, dim].
+        normalize: at last, each vector is scaled to length 1.
+    """
+    vectors = means.astype(np.float64)
+    allowed = np.zeros_like(vectors)
+    with np.errstate(all="ignore"):
+        if model.head is not None:
+            head = model.head
+            inner = head.alpha * means + head.bias  # float32, rounded twice, as the fast path does
+            bent = np.tanh(inner.astype(np.float64))
+            vectors = head.beta.astype(np.float64) * bent
+            allowed = TANH_ULP * _last_place(bent) * np.abs(head.beta) + _last_place(vectors)
+        if model.normalization == "model2vec_float16":
+            vectors = vectors.astype(np.float16).astype(np.float64)
+        scalings = [model.normalization] if model.normalization is not None else []
+        if normalize:
+            scalings.append("torch")
+        for kind in scalings:
+            norms = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
+            # An error of each number moves the norm by at most the norm of the errors.
+            moved = np.sqrt((allowed * allowed).sum(axis=1, keepdims=True))
+            divisors = np.maximum(norms, 1e-12) if kind == "torch" else norms + 1e-32
+            vectors = vectors / divisors
+            rounding = ((vectors.shape[1] / 8 + 12) / 2 + 2) * UNIT
+            allowed = allowed / divisors + np.abs(vectors) * (moved / divisors + rounding) * 1.01
+    return vectors, allowed
+
+
+def _last_place(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One unit in the last place of the float32 nearest to each."""
+    return np.spacing(np.abs(values).astype(np.float32)).astype(np.float64)
+
+
+def plain_rows(table: Table, row_ids: NDArray[np.integer[Any]]) -> FloatArray:
+    """Rows of a table decoded with NumPy from its bytes, float32 [n, dim].
+
+    Args:
+        table: only its bytes are used, and what they are.
+        row_ids: [n], each below the rows of the table.
+    """
+    decode = {
+        "sse_q4": _sse_q4,
+        "q4_k": _q4_k,
+        "q6_k": _q6_k,
+        "float32": _plain("<f4"),
+        "float16": _plain("<f2"),
+        "int8": _plain("<i1"),
+        "bfloat16": _bfloat16,
+    }[table.format]
+    with np.errstate(all="ignore"):
+        return decode(table.buffer, table.rows, row_ids)
+
+
+def _sse_q4(data: ByteArray, rows: int, row_ids: NDArray[Any]) -> FloatArray:
+    scales = np.frombuffer(data[len(data) - 4 * rows :].tobytes(), "<f4")[row_ids]
+    codes = data[: len(data) - 4 * rows].reshape(rows, -1)[row_ids]
+    levels = np.stack([codes >> 4, codes & 15], axis=2).reshape(len(row_ids), -1)
+    steps = levels.astype(np.float32) / np.float32(7.5) - np.float32(1)
+    weights: FloatArray = steps * scales[:, np.newaxis]
+    return weights
+
+
+def _q4_k(data: ByteArray, rows: int, row_ids: NDArray[Any]) -> FloatArray:
+    blocks = data.reshape(rows, -1, 144)[row_ids]
+    d = _halves(blocks[..., 0:2])
+    dmin = _halves(blocks[..., 2:4])
+    low, high, mixed = (blocks[..., begin : begin + 4] for begin in (4, 8, 12))
+    scale = np.concatenate([low & 63, (mixed & 15) | (low >> 6) << 4], axis=-1)
+    least = np.concatenate([high & 63, (mixed >> 4) | (high >> 6) << 4], axis=-1)
+    codes = blocks[..., 16:].reshape(*blocks.shape[:2], 4, 1, 32)
+    q = np.concatenate([codes & 15, codes >> 4], axis=3).reshape(*blocks.shape[:2], 8, 32)
+    slope = (d * scale)[..., np.newaxis]
+    offset = (dmin * least)[..., np.newaxis]
+    weights: FloatArray = slope * q - offset
+    return weights.reshape(len(row_ids), -1)
+
+
+def _q6_k(data: ByteArray, rows: int, row_ids: NDArray[Any]) -> FloatArray:
+    blocks = data.reshape(rows, -1, 210)[row_ids]
+    shape = blocks.shape[:2]
+    lower = blocks[..., :128].reshape(*shape, 2, 1, 64)
+    lower = np.concatenate([lower & 15, lower >> 4], axis=3).reshape(*shape, 256)
+    upper = blocks[..., 128:192].reshape(*shape, 2, 1, 32)
+    upper = np.concatenate([upper >> shift & 3 for shift in (0, 2, 4, 6)], axis=3)
+    q = (lower | upper.reshape(*shape, 256) << 4).astype(np.int8) - np.int8(32)
+    scales = blocks[..., 192:208].view(np.int8).astype(np.float32)
+    steps = (_halves(blocks[..., 208:210]) * scales)[..., np.newaxis]
+    weights: FloatArray = steps * q.reshape(*shape, 16, 16).astype(np.float32)
+    return weights.reshape(len(row_ids), -1)
+
+
+def _halves(pairs: ByteArray) -> FloatArray:
+    """Float16 numbers, two bytes each, as float32 [..., 1]."""
+    return np.ascontiguousarray(pairs).view("<f2").astype(np.float32)
+
+
+def _plain(spelling: str) -> Callable[[ByteArray, int, NDArray[Any]], FloatArray]:
+    """Decoder of numbers of a type that NumPy has."""
+
+    def decode(data: ByteArray, rows: int, row_ids: NDArray[Any]) -> FloatArray:
+        numbers = data.reshape(rows, -1)[row_ids].view(spelling)
+        return np.asarray(numbers, np.float32)
+
+    return decode
+
+
+def _bfloat16(data: ByteArray, rows: int, row_ids: NDArray[Any]) -> FloatArray:
+    halves = data.reshape(rows, -1)[row_ids].view("<u2").astype(np.uint32)
+    numbers: FloatArray = (halves << 16).view(np.float32)
+    return numbers

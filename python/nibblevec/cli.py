@@ -17,12 +17,16 @@ from click.core import ParameterSource
 from nibblevec import batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import FrameType
+
+    from nibblevec.model import Model
 
 # So many texts, or so many characters if that is less, are encoded and written at a time.
 BLOCK_TEXTS = 8192
 BLOCK_CHARACTERS = 1 << 22
+
+BUNDLED_NAME = "bundled"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,7 +55,8 @@ def main() -> None:
 @click.option(
     "--model",
     metavar="MODEL",
-    help="Folder of a model, or its name on the Hugging Face hub.  [default: the bundled one]",
+    help="Folder or GGUF file of a model, or its name on the Hugging Face hub.  [default: the"
+    " bundled one]",
 )
 @click.option(
     "--column",
@@ -220,21 +225,29 @@ def _failure(error: Exception) -> click.ClickException:
     return click.ClickException(str(error))
 
 
+def _load(model: str | None) -> Model:
+    """The model of this name; None, or ``bundled`` if there is no such path: the bundled one."""
+    from nibblevec.encoder import load_bundled_model
+    from nibblevec.formats import load_model
+    from nibblevec.hub import find_model
+
+    if model is None or (model == BUNDLED_NAME and not os.path.lexists(model)):
+        return load_bundled_model()
+    return load_model(find_model(model).folder)
+
+
 @main.command()
 @click.argument("model", metavar="[MODEL]", required=False)
 def info(model: str | None) -> None:
     """Tell what a model is and how this machine runs it.
 
-    MODEL is the folder of a model or its name on the Hugging Face hub, by default the bundled one.
+    MODEL is a folder, a GGUF file or a name on the Hugging Face hub, by default the bundled model.
     """
     from nibblevec import kernels
-    from nibblevec.encoder import BUNDLED_MODEL
-    from nibblevec.formats import load_model
-    from nibblevec.hub import find_model
     from nibblevec.threads import thread_count
 
     try:
-        loaded = load_model(BUNDLED_MODEL if model is None else find_model(model).folder)
+        loaded = _load(model)
         tokenizer = loaded.load_tokenizer()
         names = kernels()
         threads = thread_count(None)
@@ -242,15 +255,188 @@ def info(model: str | None) -> None:
         raise _failure(error) from error
     table = loaded.table
     others = f" (also: {', '.join(names[1:])})" if names[1:] else ""
-    for name, value in {
-        "model": model or "bundled",
-        "layout": loaded.layout,
-        "row format": table.format,
-        "rows": table.rows,
-        "dims": table.dim,
-        "table bytes": table.nbytes,
-        "tokenizer": f"{loaded.tokenizer.path}, {tokenizer.path_taken}",
-        "kernel": names[0] + others,
-        "threads": threads,
-    }.items():
+    _print_lines(
+        {
+            "model": model or BUNDLED_NAME,
+            "layout": loaded.layout,
+            "row format": table.format,
+            "rows": table.rows,
+            "dims": table.dim,
+            "table bytes": table.nbytes,
+            "tokenizer": f"{loaded.tokenizer.path}, {tokenizer.path_taken}",
+            "kernel": names[0] + others,
+            "threads": threads,
+        }
+    )
+
+
+def _print_lines(lines: Mapping[str, object]) -> None:
+    for name, value in lines.items():
         click.echo(f"{name + ':':<13}{value}")
+
+
+@main.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("out", metavar="OUT")
+@click.option(
+    "--to",
+    "layout",
+    type=click.Choice(["sse", "static", "model2vec", "gguf"]),
+    help="Layout of OUT: an SSE folder, a StaticEmbedding folder of sentence-transformers, a"
+    " Model2Vec folder, a GGUF file.  [default: gguf if OUT ends in .gguf, else the folder that"
+    " fits the model]",
+)
+@click.option(
+    "--format",
+    "row_format",
+    type=click.Choice(["float32", "float16", "bfloat16", "int8", "sse_q4", "q4_k", "q6_k"]),
+    help="Row format of the table; packed ones are quantised.  [default: that of MODEL if the"
+    " layout holds it, else its 4 bits, else float32]",
+)
+@click.option("--name", metavar="NAME", help="Name of the model, kept in a GGUF file.")
+@click.option("--license", "license_", metavar="LICENSE", help="Its licence, kept in a GGUF file.")
+@click.option(
+    "--threads",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Quantise on at most N threads.  [default: the CPUs that this process may use]",
+)
+@click.option("--force", is_flag=True, help="Replace OUT; files that are not a model's stay.")
+def convert(
+    model: str,
+    out: str,
+    layout: str | None,
+    row_format: str | None,
+    name: str | None,
+    license_: str | None,
+    threads: int | None,
+    force: bool,
+) -> None:
+    """Write a model in another layout or row format, and tell how far its rows moved.
+
+    MODEL is a folder, a GGUF file, a name on the Hugging Face hub, or "bundled" for the model that
+    comes with the package. OUT is a GGUF file if it ends in .gguf, else a folder.
+
+    Nothing but precision is lost: a layout that has no place for something that the model does is
+    refused. OUT appears when it is complete, and is then loaded and compared with MODEL.
+    """
+    _check_target(model, out, force)
+    try:
+        with _ending_at_sigterm():
+            lines = _convert(model, out, layout, row_format, name, license_, threads)
+    except (OSError, ValueError) as error:
+        raise _failure(error) from error
+    _print_lines(lines)
+
+
+def _convert(
+    model: str,
+    out: str,
+    layout: str | None,
+    row_format: str | None,
+    name: str | None,
+    license_: str | None,
+    threads: int | None,
+) -> dict[str, object]:
+    from nibblevec.conversion import distance, fitting_format
+    from nibblevec.formats import load_model
+    from nibblevec.formats.gguf import SUFFIX
+    from nibblevec.formats.writing import WRITTEN, fitting_layout, save_model
+
+    source = _load(model)
+    source = source._replace(name=name or source.name, license=license_ or source.license)
+    source.load_tokenizer()  # whatever is wrong with it is said before anything is written
+    layout = layout or fitting_layout(source, out)
+    if (layout == "gguf") is not out.lower().endswith(SUFFIX):
+        what = "a file" if layout == "gguf" else "a folder, which cannot"
+        raise click.BadParameter(f"{what} that ends in {SUFFIX}", param_hint="OUT")
+    allowed = WRITTEN[layout].row_formats
+    if row_format is None:
+        row_format = fitting_format(source.table, allowed)
+    if row_format not in allowed:
+        problem = f"{layout} holds {', '.join(allowed)}, not {row_format}"
+        raise click.BadParameter(problem, param_hint="--format")
+    save_model(source, out, layout, row_format, threads=threads)
+    written = load_model(out)
+    written.load_tokenizer()
+    apart = distance(source, written)
+    return {
+        "written": out,
+        "layout": written.layout,
+        "row format": written.table.format,
+        "bytes": _bytes_of(out),
+        "table bytes": f"{written.table.nbytes} (of the source: {source.table.nbytes})",
+        "RMSE": f"{apart.rmse:.6g}",
+        "cosine": f"mean {apart.mean_cosine:.6f}, least {apart.least_cosine:.6f}",
+    }
+
+
+def _bytes_of(path: str) -> int:
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+
+
+def _check_target(model: str, out: str, force: bool) -> None:
+    """Refuse before any work what would destroy the source, or what nobody said to replace."""
+    if not os.path.exists(out):
+        if not os.path.isdir(os.path.dirname(os.path.realpath(out))):
+            raise click.BadParameter(f"the folder of {out} does not exist", param_hint="OUT")
+        return
+    if os.path.exists(model) and os.path.samefile(model, out):
+        raise click.BadParameter(f"{out} is also MODEL", param_hint="OUT")
+    if os.path.isdir(out):
+        if os.listdir(out) and not force:
+            problem = f"{out} is not empty; --force replaces a model in it"
+            raise click.BadParameter(problem, param_hint="OUT")
+    elif not os.path.isfile(out):
+        raise click.BadParameter(f"{out} is not a regular file", param_hint="OUT")
+    elif not force:
+        raise click.BadParameter(f"{out} exists; --force replaces it", param_hint="OUT")
+
+
+@main.command()
+@click.argument("model", metavar="[MODEL]", required=False)
+@click.argument(
+    "texts",
+    metavar="[TEXTS]...",
+    nargs=-1,
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
+)
+@click.option(
+    "--column",
+    default="text",
+    show_default=True,
+    help="Key of the text in a line of a .jsonl or .ndjson file.",
+)
+def verify(model: str | None, texts: tuple[str, ...], column: str) -> None:
+    """Compare a model's vectors with those that plain NumPy and tokenizers give.
+
+    MODEL is a folder, a GGUF file, a name on the Hugging Face hub, or "bundled", the default.
+    TEXTS are files as for encode; some texts are built in and always compared.
+
+    Every row of the table, and the ids and the mean of every text must be equal to the bit. The
+    head is recomputed in float64; its numbers may be as far from that as float32 operations and a
+    tanh within 2 units in the last place are. The exit code is 1 at the first difference.
+    """
+    from itertools import chain
+
+    from nibblevec.verification import BUILT_IN_TEXTS, Difference
+    from nibblevec.verification import verify as compare
+
+    try:
+        outcome = compare(
+            _load(model), _load(model), chain(BUILT_IN_TEXTS, batch.read_texts(texts, column))
+        )
+    except (OSError, ValueError) as error:
+        raise _failure(error) from error
+    if isinstance(outcome, Difference):
+        where = "the tables differ"
+        if outcome.row is not None:
+            given = outcome.row - len(BUILT_IN_TEXTS)
+            where = f"row {given} of the texts" if given >= 0 else f"built-in text {outcome.row}"
+        raise click.ClickException(f"{where}: {outcome.problem}")
+    click.echo(
+        f"{outcome.texts} texts, {outcome.tokens} tokens: rows, ids and means are equal to the bit,"
+        f" vectors within {outcome.worst:.0%} of what is allowed"
+    )

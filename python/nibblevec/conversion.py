@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,32 @@ PACKED_FORMATS = ("sse_q4", "q4_k", "q6_k")
 SUPERBLOCK_WEIGHTS = 256
 
 
-def in_row_format(table: Table, row_format: str) -> Table:
+def packed(model: Model, row_format: str, *, threads: int | None = None) -> Model:
+    """The same model with its table of floats packed; itself, if its table is packed so already.
+
+    Raises:
+        ValueError: ``row_format`` is not one that packs, the table is packed in another one, or
+            see `Table.quantize`.
+    """
+    if row_format not in PACKED_FORMATS:
+        raise ValueError(f"quantize must be one of {', '.join(PACKED_FORMATS)}, not {row_format!r}")
+    if model.table.format == row_format:
+        return model
+    if model.table.format in PACKED_FORMATS:
+        raise ValueError(f"the table is packed already, in {model.table.format}")
+    return model._replace(
+        table=in_row_format(model.table, row_format, threads=threads), headerless_table=None
+    )
+
+
+def in_row_format(table: Table, row_format: str, *, threads: int | None = None) -> Table:
     """The same rows in another format, rounded to the nearest numbers that it has, or packed.
 
     Args:
         table: the rows; itself returned if it is in that format.
         row_format: ``"float32"``, ``"float16"``, ``"bfloat16"``, or one that `Table.quantize` packs
             into.
+        threads: to pack, at most so many; None means all that this process may use.
 
     Raises:
         ValueError: another format; a weight is not finite, or too large for the format; the format
@@ -36,18 +55,19 @@ def in_row_format(table: Table, row_format: str) -> Table:
     """
     if row_format == table.format:
         return table
+    if row_format in PACKED_FORMATS:
+        return Table.quantize(table.dequantize(), cast(Any, row_format), threads=threads)
     weights = table.dequantize()
-    if row_format == "float32":
-        numbers: NDArray[np.generic] = weights
-    elif row_format == "float16":
+    numbers: NDArray[Any] = weights
+    if row_format == "float16":
         with np.errstate(over="ignore"):
             numbers = weights.astype(np.float16)
         _check_finite(np.isfinite(numbers), weights, row_format)
     elif row_format == "bfloat16":
         numbers = _nearest_bfloat16(weights)
         _check_finite((numbers & 0x7F80) != 0x7F80, weights, row_format)
-    else:
-        return Table.quantize(weights, cast("RowFormat", row_format))
+    elif row_format != "float32":
+        raise ValueError(f"a table of {table.format} cannot be written as {row_format}")
     return Table.from_buffer(numbers, dim=table.dim, format=cast("RowFormat", row_format))
 
 
@@ -78,6 +98,33 @@ def fitting_format(table: Table, row_formats: tuple[str, ...]) -> str:
     return "float32"
 
 
+def with_row_by_id(model: Model) -> Model:
+    """The same model with a row for each id, which counts as it is.
+
+    Itself, if it is so; else its table is float32, each row multiplied by its weight. Since a
+    weighted sum rounds each product to float32 too, no bit of a mean changes.
+    """
+    rules = model.token_rules
+    if rules.ids is None:
+        return model
+    ids = np.arange(rules.ids)
+    rows = model.table.dequantize(ids if rules.row_of_id is None else rules.row_of_id)
+    if rules.weight_of_id is not None:
+        rows = rows * rules.weight_of_id[:, np.newaxis]
+    return model._replace(
+        table=Table.from_buffer(rows, dim=model.table.dim, format="float32"),
+        token_rules=rules._replace(row_of_id=None, weight_of_id=None),
+    )
+
+
+def first_rows_of_sse_q4(table: Table, rows: int) -> NDArray[np.uint8]:
+    """The bytes of a table of sse_q4 that has only the first so many rows of another."""
+    codes = table.rows * table.dim // 2
+    return np.concatenate(
+        [table.buffer[: rows * table.dim // 2], table.buffer[codes : codes + 4 * rows]]
+    )
+
+
 class Distance(NamedTuple):
     """How far the rows of two models are apart.
 
@@ -93,16 +140,11 @@ class Distance(NamedTuple):
 
 
 def distance(model: Model, other: Model) -> Distance:
-    """Compare what each id stands for in two models of the same ids and dims, in float64.
+    """Compare what each id stands for in two models of the same dims, in float64.
 
-    Raises:
-        ValueError: the ids or the dims are not as many.
+    Where one knows fewer ids than the other, these are compared.
     """
-    ids, dim = _ids(model), model.table.dim
-    if (_ids(other), other.table.dim) != (ids, dim):
-        raise ValueError(
-            f"{_ids(other)} ids of {other.table.dim} dims cannot be compared with {ids} of {dim}"
-        )
+    ids, dim = min(_ids(model), _ids(other)), model.table.dim
     squares = cosines = 0.0
     least = 1.0
     step = max(1, BLOCK_WEIGHTS // dim)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import tokenizers
     import torch
 
+    from nibblevec.model import Model
+
     FloatArray = NDArray[np.float32]
 
 BUNDLED_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models", "default")
@@ -41,9 +43,9 @@ class Encoder:
 
     Args:
         model_name_or_path: folder of a model (SSE, quantised or float; StaticEmbedding of
-            sentence-transformers; Model2Vec), or the name of a repository on the Hugging Face hub;
-            None means the bundled model (English, 512 dims). A path that exists wins over a
-            repository and makes no network call.
+            sentence-transformers; Model2Vec), a GGUF file, or the name of a repository on the
+            Hugging Face hub; None means the bundled model (English, 512 dims). A path that exists
+            wins over a repository and makes no network call.
         truncate_dim: keep only the first so many dims (Matryoshka), and compute no more unless the
             model scales its vectors itself; None means what the model says, or all.
         prompts: what may be put before texts, by name; added to those of the model, and instead of
@@ -51,6 +53,8 @@ class Encoder:
         default_prompt_name: the prompt of texts for which none is asked; None means the model's.
         max_seq_length: cut each text after so many tokens; None means what the model says.
         threads: default of `encode`.
+        quantize: pack the table of a float model at load: ``"sse_q4"``, ``"q4_k"`` or ``"q6_k"``,
+            see `Table.quantize`. One that is packed so already stays as it is.
         mmap: map the table into memory; False reads it. A mapped file must not be cut or changed
             in place while it is in use (replacing it is fine).
         cache_folder: where files from the hub are kept; None means the hub's usual place.
@@ -63,7 +67,9 @@ class Encoder:
             did not give it.
         ModelFormatError: a file does not hold what it must.
         ValueError: the folder holds no model; ``truncate_dim`` is not in 1..dim; ``threads`` < 1;
-            ``max_seq_length`` < 1; there is no prompt of the name ``default_prompt_name``.
+            ``max_seq_length`` < 1; there is no prompt of the name ``default_prompt_name``;
+            ``quantize`` is no packed format, the table is packed in another one, or its dims or
+            weights do not fit it.
 
     >>> model = Encoder()
     >>> vectors = model.encode(["Tea is a hot drink.", "A cup of tea.", "The stock market fell."])
@@ -83,6 +89,7 @@ class Encoder:
         default_prompt_name: str | None = None,
         max_seq_length: SupportsIndex | None = None,
         threads: SupportsIndex | None = None,
+        quantize: str | None = None,
         mmap: bool = True,
         cache_folder: str | os.PathLike[str] | None = None,
         revision: str | None = None,
@@ -99,12 +106,20 @@ class Encoder:
                 local_files_only=local_files_only,
             )
         self._options = {
+            "quantize": quantize,
             "mmap": bool(mmap),
             "cache_folder": cache_folder,
             "local_files_only": bool(local_files_only),
         }
-        folder = BUNDLED_MODEL if self._source is None else self._source.folder
-        self._model = load_model(folder, mmap=bool(mmap))
+        if self._source is None:
+            self._model = load_bundled_model(mmap=bool(mmap))
+        else:
+            self._model = load_model(self._source.folder, mmap=bool(mmap))
+        if quantize is not None:
+            from nibblevec.conversion import packed
+
+            threads_now = thread_count(threads)
+            self._model = packed(self._model, quantize, threads=threads_now)
         if truncate_dim is None:
             truncate_dim = self._model.truncate_dim
         self._dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
@@ -300,6 +315,34 @@ class Encoder:
         """
         return cosine_similarity(embeddings1, embeddings2)
 
+    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
+        """Write the model, in a layout that keeps all of it.
+
+        A name that ends in ``.gguf`` gives one GGUF file, any other a folder: with a Dynamic Tanh
+        an SSE model, with Model2Vec's rules such a one, else a `StaticEmbedding` of
+        sentence-transformers. Prompts of the constructor are written too, what it and `encode` say
+        of dims and lengths is not. Files appear when they are complete, and only files of a model
+        are replaced; the model's own source may be.
+
+        Args:
+            path: the file or folder; parents of a folder are made.
+
+        Raises:
+            OSError: it cannot be written.
+            ValueError: the layout has no place for something that the model does, such as rows in
+                ggml's blocks in a folder (nothing is written).
+        """
+        from nibblevec.formats.writing import fitting_layout, save_model
+
+        name = os.fspath(path)
+        prompts = {
+            prompt: text
+            for prompt, text in self._prompts.items()
+            if text or prompt in self._model.prompts
+        }
+        model = self._model._replace(prompts=prompts, default_prompt_name=self._default_prompt_name)
+        save_model(model, name, fitting_layout(model, name))
+
     def get_embedding_dimension(self) -> int:
         """Number of dims that `encode` gives unless told otherwise."""
         return self._dims
@@ -337,6 +380,12 @@ class Encoder:
     def __repr__(self) -> str:
         name = "" if self._source is None else f"{self._source.name!r}, "
         return f"Encoder({name}truncate_dim={self._dims})"
+
+
+def load_bundled_model(*, mmap: bool = True) -> Model:
+    """The model that comes with the package; see docs/model.md."""
+    model = load_model(BUNDLED_MODEL, mmap=mmap)
+    return model._replace(name="nibblevec-en-512", license="apache-2.0")
 
 
 def _logs_info() -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nibblevec import _core
 from nibblevec.model_files import check_regular_file, read_file
+from nibblevec.output_files import write_file
 from nibblevec.table import Table
 from nibblevec.tokenizer import NO_RULES, Tokenizer, TokenRules, load_tokenizer
 
@@ -48,6 +49,8 @@ class TokenizerJson:
         path: the file, or where in a file the content was; errors name it.
     """
 
+    NAME = "tokenizer.json"
+
     def __init__(self, path: str, content: bytes | None = None) -> None:
         self.path = path
         self._content = content
@@ -59,7 +62,7 @@ class TokenizerJson:
         Raises:
             OSError: there is none, or it is not a regular file.
         """
-        path = os.path.join(folder, "tokenizer.json")
+        path = os.path.join(folder, cls.NAME)
         check_regular_file(path)
         return cls(path)
 
@@ -72,6 +75,14 @@ class TokenizerJson:
         if self._content is None:
             self._content = read_file(self.path)
         return self._content
+
+    def write(self, folder: str) -> None:
+        """Write the same bytes into a model's folder.
+
+        Raises:
+            OSError: the file exists there, or cannot be written; `read` fails.
+        """
+        write_file(os.path.join(folder, self.NAME), self.read())
 
 
 class Model(NamedTuple):

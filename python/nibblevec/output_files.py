@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-import shutil
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
@@ -77,9 +75,21 @@ def written_folder(path: str, decisive: Sequence[str], others: Sequence[str]) ->
                 _sync_folder(unfinished)
                 os.rename(unfinished, target)
     except BaseException:
+        import shutil
+
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     _sync_folder(target if exists else os.path.dirname(target))
+
+
+def write_file(path: str, content: bytes | memoryview) -> None:
+    """Write a new file.
+
+    Raises:
+        OSError: it exists, or cannot be written (names it).
+    """
+    with errors_named(path), open(path, "xb") as file:
+        file.write(content)
 
 
 def _move_files(source: str, target: str, decisive: Sequence[str], others: Sequence[str]) -> None:
@@ -95,6 +105,8 @@ def _move_files(source: str, target: str, decisive: Sequence[str], others: Seque
 
 def unfinished_name(path: str) -> str:
     """A new hidden name beside ``path``."""
+    import secrets
+
     folder, name = os.path.split(path)
     # Cut, since a name of the greatest length that the system allows cannot be made longer.
     return os.path.join(folder, f".{name[:50]}.{secrets.token_hex(4)}.part")

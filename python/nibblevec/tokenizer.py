@@ -184,6 +184,19 @@ def load_tokenizer(
     return tokenizer
 
 
+def id_count(tokenizer_json: bytes, path: str, rows: int) -> int:
+    """One more than the greatest id of ``tokenizer_json``, the content of ``path``.
+
+    Raises:
+        ModelFormatError: as `load_tokenizer`, for what concerns ids.
+    """
+    content = parse_json_object(tokenizer_json, path, "tokenizer")
+    tokens = _tokens_of_good_vocabulary(content)
+    if tokens is None:
+        tokens = _tokens_by_id(content, path, rows)
+    return max(tokens, default=-1) + 1
+
+
 class _BoundRules:
     """Token rules in the terms of one vocabulary.
 

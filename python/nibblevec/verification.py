@@ -79,11 +79,11 @@ class Difference(NamedTuple):
     """Where the fast path and the plain one part.
 
     Attributes:
-        where: the row of the table, or the row and the text of the input.
-        problem: what each of them has there.
+        row: number of the text; None: the tables differ.
+        problem: where, and what each of them has there.
     """
 
-    where: str
+    row: int | None
     problem: str
 
 
@@ -144,20 +144,20 @@ class _Paths(NamedTuple):
 def _compare_table(fast: Table, plain: Model) -> Difference | None:
     rows, dim = plain.table.rows, plain.table.dim
     if (fast.rows, fast.dim) != (rows, dim):
-        return Difference("the table", f"{fast!r} was loaded, {plain.table!r} when loaded again")
+        return Difference(None, f"{fast!r} was loaded, {plain.table!r} when loaded again")
     step = max(1, BLOCK_WEIGHTS // dim)
     for begin in range(0, rows, step):
         ids = np.arange(begin, min(begin + step, rows))
         different = _first_difference(fast.dequantize(ids), plain_rows(plain.table, ids))
         if different is not None:
             row, problem = different
-            return Difference(f"row {begin + row} of the table", problem)
+            return Difference(None, f"row {begin + row} of the table, {problem}")
     return None
 
 
 def _compare_texts(paths: _Paths, texts: tuple[str, ...], first_row: int) -> Difference | Agreement:
     def named(row: int, problem: str) -> Difference:
-        return Difference(f"row {first_row + row} ({texts[row]!a:.60})", problem)
+        return Difference(first_row + row, f"{texts[row]!a:.60}: {problem}")
 
     fast, plain = paths.fast, paths.plain
     truncation = paths.tokenizer.truncation
@@ -257,19 +257,24 @@ def plain_mean(model: Model, ids: list[int]) -> FloatArray:
     """Mean of the rows of a text, float32 [dim]: from +0.0, one addition a token, in their order.
 
     Args:
-        model: of its table and its token rules.
+        model: of its table and its token rules; where its sums are wide, all is float64 up to the
+            mean, which is rounded.
         ids: of the text.
     """
+    number = np.float64 if model.wide_sums else np.float32
+    total = np.zeros(model.table.dim, number)
+    if not ids:
+        return total.astype(np.float32)
     rules = model.token_rules
     rows = np.asarray(ids, np.int64)
-    weights = None if rules.weight_of_id is None else rules.weight_of_id[rows]
+    weights = None if rules.weight_of_id is None else rules.weight_of_id[rows].astype(number)
     if rules.row_of_id is not None:
         rows = rules.row_of_id[rows].astype(np.int64)
-    total = np.zeros(model.table.dim, np.float32)
     with np.errstate(all="ignore"):
-        for number, row in enumerate(plain_rows(model.table, rows)):
-            total += row if weights is None else row * weights[number]
-        return total / np.float32(len(ids)) if ids else total
+        for position, row in enumerate(plain_rows(model.table, rows).astype(number)):
+            total += row if weights is None else row * weights[position]
+        mean: FloatArray = (total / number(len(ids))).astype(np.float32)
+    return mean
 
 
 def plain_head(

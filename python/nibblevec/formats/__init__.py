@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nibblevec.formats import gguf, model2vec, sentence_transformers, sse
+from nibblevec.formats import model2vec, sentence_transformers, sse
 from nibblevec.model import Model
 
 
@@ -60,8 +60,11 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
         ValueError: no layout fits.
     """
     folder = os.path.abspath(os.fspath(path))
-    if gguf.is_gguf(folder):
-        return gguf.load(folder, mmap=mmap)
+    if os.path.isfile(folder):
+        from nibblevec.formats import gguf
+
+        if gguf.is_gguf(folder):
+            return gguf.load(folder, mmap=mmap)
     os.listdir(folder)  # whatever is wrong with the folder itself
     for layout in LAYOUTS:
         if layout.is_in(folder):

@@ -5,7 +5,6 @@ See docs/formats.md for the keys and tensors.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -17,12 +16,11 @@ from nibblevec.formats.gguf_file import MAGIC, GgufFile, read_gguf, write_gguf
 from nibblevec.formats.safetensors import Tensor
 from nibblevec.formats.sentence_transformers import SIMILARITY_FUNCTIONS
 from nibblevec.formats.tensors import (
-    MAPPING_TENSOR,
-    ROW_FORMATS,
-    WEIGHTS_TENSOR,
     rules_of,
     table_of,
     tensor_named,
+    tensor_of_table,
+    tensors_of_rules,
 )
 from nibblevec.model import Model, Normalization, TokenizerJson
 from nibblevec.model_files import ModelFormatError, read_file
@@ -55,13 +53,11 @@ FILE_TYPES: dict[str, int] = {
 
 
 def is_gguf(path: str) -> bool:
-    """Whether there is a file that is called a GGUF file, or begins as one.
+    """Whether a regular file is called a GGUF file, or begins as one.
 
     Raises:
-        OSError: it cannot be read, or is neither a regular file nor a folder.
+        OSError: it cannot be read.
     """
-    if not os.path.exists(path) or os.path.isdir(path):
-        return False
     return path.lower().endswith(SUFFIX) or read_file(path, len(MAGIC)) == MAGIC
 
 
@@ -117,6 +113,7 @@ def load(path: str, *, mmap: bool = True) -> Model:
         head=head,
         normalization=_normalization(file),
         token_rules=rules,
+        wide_sums=bool(file.boolean("sse.wide_sums")),
         prompts=prompts,
         default_prompt_name=default_prompt_name,
         similarity_fn_name=_one_of(file, "sse.similarity", SIMILARITY_FUNCTIONS),
@@ -196,7 +193,10 @@ def _token_rules(file: GgufFile, table: Table) -> TokenRules:
         truncation = Truncation(
             None if max_length is None else min(max_length, sys.maxsize), keep_end
         )
-    return rules_of(file.tensors, table.rows, file.path, prefix=PREFIX)._replace(
+    rules = rules_of(file.tensors, table.rows, file.path, prefix=PREFIX)
+    if rules.weight_of_id is not None and not file.boolean("sse.wide_sums"):
+        rules = rules._replace(weight_of_id=rules.weight_of_id.astype(np.float32, copy=False))
+    return rules._replace(
         truncation=truncation,
         cuts_characters=bool(file.boolean("sse.cuts_characters")),
         drops_unknown=bool(file.boolean("sse.drops_unknown")),
@@ -220,28 +220,17 @@ def save(model: Model, path: str) -> None:
     """Write a model into one GGUF file.
 
     Args:
-        model: its table is float32, float16, bfloat16, q4_k or q6_k.
+        model: its table is float32, float16, bfloat16, int8, q4_k or q6_k.
         path: the file; it appears when it is complete.
 
     Raises:
         OSError: it cannot be written.
-        ValueError: GGUF has no type for the rows of the table.
     """
     table, rules = model.table, model.token_rules
-    if table.format not in FILE_TYPES:
-        raise ValueError(f"GGUF has no rows of {table.format}, only {', '.join(FILE_TYPES)}")
-    dtypes = {row_format: dtype for dtype, row_format in ROW_FORMATS.items()}
-    tensors = {TABLE_TENSOR: Tensor(dtypes[table.format], (table.rows, table.dim), table.buffer)}
+    tensors = {TABLE_TENSOR: tensor_of_table(table)}
     if model.head is not None:
-        vectors = (model.head.alpha, model.head.beta, model.head.bias)
-        for name, vector in zip(sse.HEAD_TENSORS, vectors, strict=True):
-            tensors[name] = Tensor("F32", vector.shape, vector.view(np.uint8))
-    if rules.row_of_id is not None:
-        numbers = rules.row_of_id.astype("<i4")
-        tensors[PREFIX + MAPPING_TENSOR] = Tensor("I32", numbers.shape, numbers.view(np.uint8))
-    if rules.weight_of_id is not None:
-        weights = rules.weight_of_id
-        tensors[PREFIX + WEIGHTS_TENSOR] = Tensor("F32", weights.shape, weights.view(np.uint8))
+        tensors |= sse.tensors_of_head(model.head)
+    tensors |= tensors_of_rules(rules, prefix=PREFIX)
     with written_file(path) as file:
         write_gguf(file, _metadata(model), tensors)
 
@@ -259,6 +248,7 @@ def _metadata(model: Model) -> dict[str, GgufValue]:
         "sse.keeps_end": truncation.keep_end or None,
         "sse.cuts_characters": rules.cuts_characters or None,
         "sse.drops_unknown": rules.drops_unknown or None,
+        "sse.wide_sums": model.wide_sums or None,
         "sse.similarity": model.similarity_fn_name,
         "sse.prompt.names": list(model.prompts) or None,
         "sse.prompt.texts": list(model.prompts.values()) or None,

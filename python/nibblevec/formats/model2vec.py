@@ -5,15 +5,24 @@ Source: what model2vec 0.10 writes, reads and computes.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
-from nibblevec.formats.safetensors import read_safetensors
-from nibblevec.formats.tensors import FLOAT_TYPES, rules_of, table_of
+from nibblevec.formats.safetensors import read_safetensors, write_safetensors
+from nibblevec.formats.tensors import (
+    FLOAT_TYPES,
+    rules_of,
+    table_of,
+    tensor_of_table,
+    tensors_of_rules,
+)
 from nibblevec.model import Model, Normalization, TokenizerJson
 from nibblevec.model_files import ModelFormatError, json_type, parse_json_object, read_file
+from nibblevec.output_files import write_file
 from nibblevec.tokenizer import Truncation
 
 CONFIG_NAME = "config.json"
@@ -88,4 +97,57 @@ def load(folder: str, *, mmap: bool = True) -> Model:
         # As NumPy chooses: its own vocabulary quantisation makes float64 weights.
         wide_sums=tensors[TABLE_TENSOR].dtype == "F64"
         or (weights is not None and weights.dtype == np.float64),
+    )
+
+
+def write(model: Model, folder: str) -> None:
+    """Write the files of a Model2Vec model.
+
+    Args:
+        model: without a head; its table is float32, float16 or int8.
+        folder: an empty one.
+
+    Raises:
+        OSError: a file cannot be written.
+        ValueError: the layout has no place for something that the model does.
+    """
+    from nibblevec.formats.losses import losses_of_settings, refuse_losses
+
+    rules = model.token_rules
+    content = parse_json_object(model.tokenizer.read(), model.tokenizer.path, "tokenizer")
+    truncation = rules.truncation
+    if truncation is None and content.get("truncation") is None:
+        truncation = Truncation()
+    length, keep_end = truncation or Truncation()
+    refuse_losses(
+        "a Model2Vec folder",
+        {
+            "a Dynamic Tanh": model.head is not None,
+            "unknown tokens that count": not rules.drops_unknown and _has_unknown(content),
+            "a truncation in tokenizer.json": truncation is None,
+            "texts cut at their beginning": keep_end,
+            "texts cut by their tokens only": length is not None and not rules.cuts_characters,
+            **losses_of_settings(model),
+        },
+    )
+    dtype = {"float32": "float32", "float16": "float16", "int8": "int8"}[model.table.format]
+    config = {
+        "model_type": "model2vec",
+        "architectures": ["StaticModel"],
+        "hidden_dim": model.table.dim,
+        "normalize": model.normalization is not None,
+        "max_length": length,
+        "embedding_dtype": dtype,
+    }
+    tensors = {**tensors_of_rules(rules), TABLE_TENSOR: tensor_of_table(model.table)}
+    write_safetensors(os.path.join(folder, MODEL_NAME), tensors)
+    write_file(os.path.join(folder, CONFIG_NAME), json.dumps(config, indent=2).encode())
+    model.tokenizer.write(folder)
+
+
+def _has_unknown(content: dict[str, Any]) -> bool:
+    """Whether a ``tokenizer.json`` has a token for what its vocabulary lacks."""
+    model = content.get("model")
+    return not isinstance(model, dict) or any(
+        model.get(field) is not None for field in ("unk_token", "unk_id")
     )

@@ -7,12 +7,14 @@ Source: the format's specification, https://github.com/huggingface/safetensors#f
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec.model_files import ModelFormatError, map_file, parse_json_object
+from nibblevec.output_files import errors_named
 
 # The models we read have a dozen tensors, about 100 bytes of header each.
 MAX_HEADER_BYTES = 1 << 20
@@ -142,3 +144,33 @@ def _check_cover(spans: dict[str, tuple[int, int]], data_bytes: int, path: str) 
         raise ModelFormatError(
             path, "data", f"tensors end at {covered}, the file's data at {data_bytes}"
         )
+
+
+def write_safetensors(path: str, tensors: dict[str, Tensor]) -> None:
+    """Write a new safetensors file.
+
+    By hand, since the library has no bfloat16 for NumPy, wants a second copy of the data, and
+    takes the tensors otherwise in each of its versions.
+
+    Args:
+        path: the file.
+        tensors: by name, those of wider numbers first: so each is aligned to its numbers.
+
+    Raises:
+        OSError: the file exists, or cannot be written (names it).
+    """
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.data.nbytes
+        header[name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    encoded = json.dumps(header).encode()
+    encoded = encoded.ljust(-(-len(encoded) // LENGTH_BYTES) * LENGTH_BYTES)
+    with errors_named(path), open(path, "xb") as file:
+        file.write(len(encoded).to_bytes(LENGTH_BYTES, "little") + encoded)
+        for tensor in tensors.values():
+            file.write(tensor.data.data)

@@ -5,13 +5,14 @@ Source: what sentence-transformers 2.0 to 6.2 write and read.
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nibblevec.formats.safetensors import read_safetensors
-from nibblevec.formats.tensors import FLOAT_TYPES, rules_of, table_of
+from nibblevec.formats.safetensors import read_safetensors, write_safetensors
+from nibblevec.formats.tensors import FLOAT_TYPES, rules_of, table_of, tensor_of_table
 from nibblevec.model import Model, Normalization, TokenizerJson
 from nibblevec.model_files import (
     ModelFormatError,
@@ -20,6 +21,7 @@ from nibblevec.model_files import (
     parse_json_object,
     read_file,
 )
+from nibblevec.output_files import write_file
 from nibblevec.tokenizer import NO_RULES
 
 MODULES_NAME = "modules.json"
@@ -32,6 +34,9 @@ WEIGHT_TENSOR = "embedding.weight"
 TABLE_TENSOR = "embeddings"
 
 SIMILARITY_FUNCTIONS = ("cosine", "dot", "euclidean", "manhattan")
+
+# Where modules were before 6.0, which still finds them there.
+MODULE_PACKAGE = "sentence_transformers.models"
 
 EMBEDDING_NAME = "sentence_embedding"
 
@@ -170,6 +175,53 @@ def read_settings(folder: str) -> Settings:
         similarity if similarity in SIMILARITY_FUNCTIONS else None,
         dims,
     )
+
+
+def write(model: Model, folder: str) -> None:
+    """Write the files of a `StaticEmbedding`.
+
+    Args:
+        model: without a head, and with a row for each id; its table is float32, float16 or
+            bfloat16.
+        folder: an empty one.
+
+    Raises:
+        OSError: a file cannot be written.
+        ValueError: the layout has no place for something that the model does.
+    """
+    from nibblevec.formats.losses import losses_of_rules, refuse_losses
+
+    refuse_losses(
+        "a StaticEmbedding folder",
+        {"a Dynamic Tanh": model.head is not None, **losses_of_rules(model)},
+    )
+    weight = tensor_of_table(model.table)
+    write_safetensors(os.path.join(folder, MODEL_NAME), {WEIGHT_TENSOR: weight})
+    # Under these names every generation knows them.
+    modules = [("", f"{MODULE_PACKAGE}.StaticEmbedding")]
+    if model.normalization is not None:
+        modules.append(("1_Normalize", f"{MODULE_PACKAGE}.Normalize"))
+    entries = [
+        {"idx": number, "name": str(number), "path": path, "type": kind}
+        for number, (path, kind) in enumerate(modules)
+    ]
+    write_file(os.path.join(folder, MODULES_NAME), json.dumps(entries, indent=2).encode())
+    model.tokenizer.write(folder)
+    write_settings(model, folder)
+
+
+def write_settings(model: Model, folder: str) -> None:
+    """Write what `read_settings` reads, if there is anything to say.
+
+    Raises:
+        OSError: the file exists there, or cannot be written.
+    """
+    settings = {name: getattr(model, name) for name in Settings._fields}
+    settings["prompts"] = dict(model.prompts)
+    if any(settings.values()):
+        said = {name: value for name, value in settings.items() if value is not None}
+        content = json.dumps(said, indent=2, ensure_ascii=False).encode()
+        write_file(os.path.join(folder, SETTINGS_NAME), content)
 
 
 def _read_modules(folder: str) -> list[Module]:

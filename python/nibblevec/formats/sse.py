@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import os
 
-from nibblevec.formats.safetensors import Tensor, read_safetensors
-from nibblevec.formats.sentence_transformers import read_settings
-from nibblevec.formats.tensors import FLOAT_TYPES, float32_vector, table_of
+from nibblevec.formats.safetensors import Tensor, read_safetensors, write_safetensors
+from nibblevec.formats.sentence_transformers import read_settings, write_settings
+from nibblevec.formats.tensors import (
+    FLOAT_TYPES,
+    float32_vector,
+    table_of,
+    tensor_of_table,
+    tensor_of_vector,
+)
 from nibblevec.model import Head, Model, TokenizerJson
 from nibblevec.model_files import ModelFormatError, map_file
+from nibblevec.output_files import write_file
 from nibblevec.table import Table
+from nibblevec.tokenizer import id_count
 
 # Despite its name not ggml's Q4_K: nibbles with one scale a row, see `Table.from_buffer`.
 TABLE_NAME = "embedding.q4_k_m.bin"
@@ -117,3 +125,47 @@ def head_of(tensors: dict[str, Tensor], dtypes: tuple[str, ...], path: str) -> H
                 path, name, f"length {len(vector)}, expected {len(alpha)} as dyt.alpha has"
             )
     return Head(alpha, beta, bias)
+
+
+def tensors_of_head(head: Head) -> dict[str, Tensor]:
+    """The tensors of a head, as `head_of` reads them."""
+    vectors = (head.alpha, head.beta, head.bias)
+    return dict(zip(HEAD_TENSORS, map(tensor_of_vector, vectors), strict=True))
+
+
+def write(model: Model, folder: str) -> None:
+    """Write the files of an SSE model: quantised where its table is sse_q4, else float.
+
+    Args:
+        model: with a head, and a row for each id; its table is sse_q4, float32, float16 or
+            bfloat16. Of a quantised one the rows beyond the last id are left out: the layout asks
+            for a row for each.
+        folder: an empty one.
+
+    Raises:
+        OSError: a file cannot be written.
+        ValueError: the layout has no place for something that the model does.
+    """
+    from nibblevec.conversion import first_rows_of_sse_q4
+    from nibblevec.formats.losses import losses_of_rules, refuse_losses
+
+    refuse_losses(
+        "an SSE folder",
+        {
+            "vectors without a Dynamic Tanh": model.head is None,
+            "vectors that the model itself scales": model.normalization is not None,
+            **losses_of_rules(model),
+        },
+    )
+    head = {} if model.head is None else tensors_of_head(model.head)
+    if model.table.format == "sse_q4":
+        tokenizer = model.tokenizer
+        ids = id_count(tokenizer.read(), tokenizer.path, model.table.rows)
+        rows = first_rows_of_sse_q4(model.table, ids)
+        write_file(os.path.join(folder, TABLE_NAME), rows.data)
+        write_safetensors(os.path.join(folder, HEAD_NAME), head)
+    else:
+        weight = tensor_of_table(model.table)
+        write_safetensors(os.path.join(folder, FLOAT_NAME), {**head, WEIGHT_TENSOR: weight})
+    model.tokenizer.write(folder)
+    write_settings(model, folder)

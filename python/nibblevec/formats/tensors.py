@@ -201,3 +201,27 @@ def _narrowed(tensor: Tensor, name: str, path: str) -> NDArray[np.float32]:
             path, name, f"{numbers[where]} in row {where[0]} is too large for float32"
         )
     return narrowed
+
+
+def tensor_of_table(table: Table) -> Tensor:
+    """A table whose rows follow one another, as a tensor [rows, dim] in its own bytes."""
+    dtypes = {row_format: dtype for dtype, row_format in ROW_FORMATS.items()}
+    return Tensor(dtypes[table.format], (table.rows, table.dim), table.buffer)
+
+
+def tensor_of_vector(vector: NDArray[np.floating[Any]]) -> Tensor:
+    """A vector of float32 or float64 as a tensor [n]."""
+    dtype = {np.float32: "F32", np.float64: "F64"}[vector.dtype.type]
+    return Tensor(dtype, vector.shape, np.ascontiguousarray(vector).view(np.uint8))
+
+
+def tensors_of_rules(rules: TokenRules, *, prefix: str = "") -> dict[str, Tensor]:
+    """The row of each token and its weight, as `rules_of` reads them."""
+    tensors = {}
+    if rules.row_of_id is not None:
+        numbers = rules.row_of_id.astype("<i4")
+        mapping = Tensor("I32", numbers.shape, numbers.view(np.uint8))
+        tensors[prefix + MAPPING_TENSOR] = mapping
+    if rules.weight_of_id is not None:
+        tensors[prefix + WEIGHTS_TENSOR] = tensor_of_vector(rules.weight_of_id)
+    return tensors

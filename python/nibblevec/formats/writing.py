@@ -1,0 +1,96 @@
+"""Models into any of the layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nibblevec.conversion import in_row_format, with_row_by_id
+from nibblevec.formats import gguf, model2vec, sentence_transformers, sse
+from nibblevec.model import Model, TokenizerJson
+from nibblevec.output_files import written_folder
+
+
+class Written(NamedTuple):
+    """A layout that models are written in.
+
+    Attributes:
+        row_formats: what a table may be in; of the packed ones the first is the best choice.
+        write: writes the files into an empty folder, or the file of this name.
+    """
+
+    row_formats: tuple[str, ...]
+    write: Callable[[Model, str], None]
+
+
+WRITTEN = {
+    "gguf": Written(("q4_k", "q6_k", "float32", "float16", "bfloat16", "int8"), gguf.save),
+    "sse": Written(("sse_q4", "float32", "float16", "bfloat16"), sse.write),
+    "static": Written(("float32", "float16", "bfloat16"), sentence_transformers.write),
+    "model2vec": Written(("float32", "float16", "int8"), model2vec.write),
+}
+
+# Where there is a row for each id, which counts as it is.
+ROW_BY_ID = ("sse", "static")
+
+# Files without which a folder is no model, and all others that a layout writes.
+DECISIVE_NAMES = (sse.TABLE_NAME, sse.FLOAT_NAME)
+OTHER_NAMES = (
+    TokenizerJson.NAME,
+    sse.HEAD_NAME,
+    sentence_transformers.MODULES_NAME,
+    sentence_transformers.SETTINGS_NAME,
+    model2vec.CONFIG_NAME,
+)
+
+
+def fitting_layout(model: Model, path: str) -> str:
+    """Which of the layouts of `WRITTEN` a model is best written in, where nobody says.
+
+    GGUF where the name ends so, else what the model is: with a head SSE, with Model2Vec's rules
+    that, else a `StaticEmbedding`.
+    """
+    if path.lower().endswith(gguf.SUFFIX):
+        return "gguf"
+    if model.head is not None:
+        return "sse"
+    return "model2vec" if model.token_rules.drops_unknown else "static"
+
+
+def save_model(
+    model: Model,
+    path: str,
+    layout: str,
+    row_format: str | None = None,
+    *,
+    threads: int | None = None,
+) -> None:
+    """Write a model; what is there under its name is replaced when all is written.
+
+    Args:
+        model: any model.
+        path: a folder, or a file for ``"gguf"``.
+        layout: one of `WRITTEN`.
+        row_format: what the table is written in, one of the layout's; None: what it is in.
+        threads: to pack a table, at most so many; None means all that this process may use.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: the layout has no place for something that the model does, or holds no rows of
+            this format; the rows do not fit the format.
+    """
+    written = WRITTEN[layout]
+    if layout in ROW_BY_ID:
+        model = with_row_by_id(model)
+    row_format = row_format or model.table.format
+    if row_format not in written.row_formats:
+        raise ValueError(
+            f"the layout {layout!r} holds no rows of {row_format}, only of"
+            f" {', '.join(written.row_formats)}"
+        )
+    model = model._replace(table=in_row_format(model.table, row_format, threads=threads))
+    if layout == "gguf":
+        written.write(model, path)
+        return
+    with written_folder(path, DECISIVE_NAMES, OTHER_NAMES) as folder:
+        written.write(model, folder)

@@ -348,8 +348,8 @@ def _convert(
     source.load_tokenizer()  # whatever is wrong with it is said before anything is written
     layout = layout or fitting_layout(source, out)
     if (layout == "gguf") is not out.lower().endswith(SUFFIX):
-        what = "a file" if layout == "gguf" else "a folder, which cannot"
-        raise click.BadParameter(f"{what} that ends in {SUFFIX}", param_hint="OUT")
+        rule = "a GGUF file must" if layout == "gguf" else "only a GGUF file may"
+        raise click.BadParameter(f"{rule} end in {SUFFIX}", param_hint="OUT")
     allowed = WRITTEN[layout].row_formats
     if row_format is None:
         row_format = fitting_format(source.table, allowed)

@@ -333,6 +333,49 @@ def normalize(x: FloatArray) -> FloatArray:
         return x / norms
 
 
+def wide_mean(
+    rows: FloatArray,
+    ids: IntArray,
+    offsets: Sequence[int] | IntArray,
+    token_weights: NDArray[np.floating[Any]] | None = None,
+) -> NDArray[np.float64]:
+    """Means of bags of rows, weighted, added in token order and divided in float64."""
+    means = np.zeros((len(offsets) - 1, rows.shape[1]))
+    for bag in range(len(means)):
+        begin, end = int(offsets[bag]), int(offsets[bag + 1])
+        for token in range(begin, end):
+            row = rows[ids[token]].astype(np.float64)
+            means[bag] += row if token_weights is None else row * float(token_weights[token])
+        means[bag] /= max(end - begin, 1)
+    return means
+
+
+def normalize_model2vec(x: FloatArray) -> FloatArray:
+    """``x / (sqrt(ss) + 1e-32)``, the squares being added as NumPy adds along a row."""
+    with np.errstate(all="ignore"):
+        norms = np.array([np.sqrt(_pairwise_sum(row * row)) + f32(1e-32) for row in x])
+        return x / norms.astype(np.float32)[:, None]
+
+
+def _pairwise_sum(numbers: FloatArray) -> np.float32:
+    """Halves down to 128 numbers, of which eight running sums are kept."""
+    count = len(numbers)
+    if count > 128:
+        half = count // 2 // 8 * 8
+        return _pairwise_sum(numbers[:half]) + _pairwise_sum(numbers[half:])
+    total = f32(0.0)
+    whole = count // 8 * 8
+    if whole:
+        sums = numbers[:8].copy()
+        for begin in range(8, whole, 8):
+            sums += numbers[begin : begin + 8]
+        pairs = [sums[i] + sums[i + 1] for i in (0, 2, 4, 6)]
+        total = (pairs[0] + pairs[1]) + (pairs[2] + pairs[3])
+    for number in numbers[whole:]:
+        total += number
+    return total
+
+
 def head(
     sums: FloatArray,
     token_counts: IntArray,

@@ -1,4 +1,4 @@
-"""Small quantised SSE models for tests, written by hand, and what they must give."""
+"""Small models of every layout for tests, written by hand, and what they must give."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 TABLE = "embedding.q4_k_m.bin"
 HEAD = "model_rest.safetensors"
 TOKENIZER = "tokenizer.json"
+MODEL = "model.safetensors"
 MODEL_FILES = (TABLE, HEAD, TOKENIZER)
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -83,7 +84,8 @@ def safetensors_file(header: object, data: bytes = b"") -> bytes:
 def head_parts(vectors: Mapping[str, NDArray[Any]]) -> tuple[JsonObject, bytes]:
     """Header and data of a safetensors file of these arrays; uint16 stands for bfloat16."""
     dtypes = {"float32": "F32", "float64": "F64", "float16": "F16", "uint16": "BF16"}
-    dtypes |= {"int32": "I32", "uint8": "U8"}
+    dtypes |= {"int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64"}
+    dtypes |= {"uint8": "U8", "uint32": "U32", "uint64": "U64"}
     header: JsonObject = {}
     data = b""
     for name, array in vectors.items():
@@ -121,6 +123,92 @@ def write_model(folder: Path, *, dim: int = 30, rows: int = len(VOCABULARY), see
     (folder / TABLE).write_bytes(table_bytes(rows, dim, seed))
     (folder / HEAD).write_bytes(safetensors_file(*head_parts(head_vectors(dim, seed))))
     (folder / TOKENIZER).write_text(json.dumps(tokenizer_content()), encoding="utf-8")
+    return folder
+
+
+def bpe_content() -> JsonObject:
+    """A tokenizer that is not run natively, with an unknown token."""
+    vocabulary = ["<unk>", "t", "e", "a", "c", "u", "p", "te", "tea", "cu", "cup", "."]
+    return {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "Whitespace"},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": "<unk>",
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": {token: number for number, token in enumerate(vocabulary)},
+            "merges": ["t e", "te a", "c u", "cu p"],
+        },
+    }
+
+
+def unigram_content() -> JsonObject:
+    """Another, whose unknown token is told by its number."""
+    return {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "_", "prepend_scheme": "always"},
+        "model": {
+            "type": "Unigram",
+            "unk_id": 1,
+            "vocab": [["_", -3.0], ["<unk>", 0.0], ["t", -2.0], ["ea", -2.5], ["_tea", -1.0]],
+        },
+    }
+
+
+# Type of a `StaticEmbedding`, and its folder, in `modules.json` of sentence-transformers 3, 6, and
+# as model2vec writes it.
+GENERATIONS = {
+    "3": ("sentence_transformers.models.StaticEmbedding", "0_StaticEmbedding"),
+    "6": (
+        "sentence_transformers.sentence_transformer.modules.static_embedding.StaticEmbedding",
+        "",
+    ),
+    "model2vec": ("sentence_transformers.models.StaticEmbedding", "."),
+}
+NORMALIZE = "sentence_transformers.models.Normalize"
+
+
+def write_static_embedding(
+    folder: Path,
+    tensors: Mapping[str, NDArray[Any]],
+    *,
+    generation: str = "6",
+    normalize: bool = False,
+    tokenizer: JsonObject | None = None,
+    settings: object = None,
+) -> Path:
+    """Write a model of sentence-transformers into a new folder, which is returned."""
+    kind, place = GENERATIONS[generation]
+    modules = [{"idx": 0, "name": "0", "path": place, "type": kind}]
+    if normalize:
+        modules.append({"idx": 1, "name": "1", "path": "1_Normalize", "type": NORMALIZE})
+    (folder / place).mkdir(parents=True)
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / place / MODEL).write_bytes(safetensors_file(*head_parts(tensors)))
+    (folder / place / TOKENIZER).write_text(json.dumps(tokenizer or tokenizer_content()))
+    if settings is not None:
+        (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    return folder
+
+
+def write_model2vec(
+    folder: Path,
+    tensors: Mapping[str, NDArray[Any]],
+    *,
+    config: object = None,
+    tokenizer: JsonObject | None = None,
+) -> Path:
+    """Write a Model2Vec model into a new folder, which is returned."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({} if config is None else config))
+    (folder / MODEL).write_bytes(safetensors_file(*head_parts(tensors)))
+    (folder / TOKENIZER).write_text(json.dumps(tokenizer or tokenizer_content()))
     return folder
 
 

@@ -21,12 +21,21 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from nibblevec.model import Model
+    from nibblevec.tokenizer import TokenRules
 
 # So many texts, or so many characters if that is less, are encoded and written at a time.
 BLOCK_TEXTS = 8192
 BLOCK_CHARACTERS = 1 << 22
 
 BUNDLED_NAME = "bundled"
+
+# What a model does to its vectors by itself.
+NORMALIZATIONS = {
+    None: "no",
+    "torch": "yes",
+    "model2vec": "yes, as Model2Vec does",
+    "model2vec_float16": "yes, as Model2Vec does, means rounded to float16",
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -255,14 +264,26 @@ def info(model: str | None) -> None:
         raise _failure(error) from error
     table = loaded.table
     others = f" (also: {', '.join(names[1:])})" if names[1:] else ""
+    kept = loaded.truncate_dim
+    default = loaded.default_prompt_name
     _print_lines(
         {
             "model": model or BUNDLED_NAME,
+            "name": loaded.name,
+            "license": loaded.license,
             "layout": loaded.layout,
             "row format": table.format,
             "rows": table.rows,
-            "dims": table.dim,
+            "dims": table.dim if kept is None else f"{table.dim}, of which {kept} are kept",
             "table bytes": table.nbytes,
+            "head": "mean" if loaded.head is None else "mean, Dynamic Tanh",
+            "normalizes": NORMALIZATIONS[loaded.normalization],
+            "tokens": _tokens_in_words(loaded.token_rules, tokenizer.truncation.max_length),
+            "prompts": ", ".join(
+                f"{name!r}: {text!r}" + (" (default)" if name == default else "")
+                for name, text in loaded.prompts.items()
+            ),
+            "similarity": loaded.similarity_fn_name,
             "tokenizer": f"{loaded.tokenizer.path}, {tokenizer.path_taken}",
             "kernel": names[0] + others,
             "threads": threads,
@@ -270,9 +291,21 @@ def info(model: str | None) -> None:
     )
 
 
+def _tokens_in_words(rules: TokenRules, max_length: int | None) -> str:
+    facts = {
+        f"at most {max_length}": max_length is not None,
+        "texts cut by characters": rules.cuts_characters and max_length is not None,
+        "unknown ones dropped": rules.drops_unknown,
+        "mapped to rows": rules.row_of_id is not None,
+        "weighted": rules.weight_of_id is not None,
+    }
+    return ", ".join(fact for fact, holds in facts.items() if holds)
+
+
 def _print_lines(lines: Mapping[str, object]) -> None:
     for name, value in lines.items():
-        click.echo(f"{name + ':':<13}{value}")
+        if value not in (None, ""):
+            click.echo(f"{name + ':':<13}{value}")
 
 
 @main.command()

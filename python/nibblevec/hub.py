@@ -13,6 +13,12 @@ FILES = (
     "embedding.q4_k_m.bin",
     "model_rest.safetensors",
     "model.safetensors",
+    "config.json",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "0_StaticEmbedding/model.safetensors",
+    "0_StaticEmbedding/tokenizer.json",
+    "1_Normalize/config.json",
 )
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

@@ -125,12 +125,12 @@ def load(folder: str, *, mmap: bool = True) -> Model:
         normalization=normalization,
         token_rules=rules,
         wide_sums=is_wide,
-        **read_settings(folder)._asdict(),
+        **read_settings(folder, table.dim)._asdict(),
     )
 
 
-def read_settings(folder: str) -> Settings:
-    """What a folder's ``config_sentence_transformers.json`` says, if there is one.
+def read_settings(folder: str, dim: int) -> Settings:
+    """What a folder's ``config_sentence_transformers.json`` says, if there is one, of ``dim`` dims.
 
     Raises:
         OSError: it cannot be read, or is not a regular file.
@@ -173,7 +173,7 @@ def read_settings(folder: str) -> Settings:
         {name: text or "" for name, text in prompts.items()},
         default,
         similarity if similarity in SIMILARITY_FUNCTIONS else None,
-        dims,
+        None if dims is None else min(dims, dim),
     )
 
 

@@ -60,7 +60,7 @@ def load_quantized(folder: str, *, mmap: bool = True) -> Model:
         tokenizer,
         head,
         headerless_table=table_path,
-        **read_settings(folder)._asdict(),
+        **read_settings(folder, table.dim)._asdict(),
     )
 
 
@@ -83,7 +83,7 @@ def load_float(folder: str, *, mmap: bool = True) -> Model:
     tensors = read_safetensors(path, mmap=mmap)
     head = head_of(tensors, FLOAT_TYPES, path)
     table = table_of(tensors, WEIGHT_TENSOR, FLOAT_TYPES, path, dim=len(head.alpha))
-    return Model("SSE, float", table, tokenizer, head, **read_settings(folder)._asdict())
+    return Model("SSE, float", table, tokenizer, head, **read_settings(folder, table.dim)._asdict())
 
 
 def is_quantized(folder: str) -> bool:

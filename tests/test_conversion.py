@@ -140,6 +140,14 @@ GGUF_MODELS: dict[str, Callable[[str], Model]] = {
             }
         ),
     ),
+    "wide": lambda row_format: plain_model(
+        row_format,
+        token_rules=TokenRules(weight_of_id=WEIGHTS.astype(np.float64) * 1.1),
+        wide_sums=True,
+    ),
+    "wide sums of narrow weights": lambda row_format: plain_model(
+        row_format, token_rules=TokenRules(weight_of_id=WEIGHTS), wide_sums=True
+    ),
     "end": lambda row_format: sse_model(
         row_format, token_rules=TokenRules(Truncation(2, keep_end=True))
     ),
@@ -158,6 +166,7 @@ def test_gguf_file(tmp_path: Path, case: str, row_format: str) -> None:
     assert (again.name, again.license) == (model.name, model.license)
     for rule, kept in zip(model.token_rules, again.token_rules, strict=True):
         assert np.array_equal(rule, kept)  # type: ignore[arg-type]
+    assert again.wide_sums == model.wide_sums
 
 
 @pytest.mark.parametrize("normalization", [None, "torch"])
@@ -198,9 +207,9 @@ def test_model2vec_folder(
         normalization = "model2vec_float16" if row_format == "float16" else "model2vec"
     rules = MODEL2VEC_RULES._replace(truncation=Truncation(length))
     if mapped:
-        rules = rules._replace(row_of_id=MAPPING, weight_of_id=WEIGHTS)
+        rules = rules._replace(row_of_id=MAPPING, weight_of_id=WEIGHTS.astype(np.float64))
     model = sse_model(row_format)._replace(
-        head=None, normalization=normalization, token_rules=rules
+        head=None, normalization=normalization, token_rules=rules, wide_sums=mapped
     )
     again = written(model, tmp_path / "model", "model2vec")
     assert (again.layout, again.table.format) == ("Model2Vec", row_format)
@@ -376,11 +385,13 @@ def test_tables_in_floats(source: str, target: str) -> None:
     assert (converted is table) == (source == target)
 
 
-def test_packed_tables() -> None:
-    model = sse_model()
-    assert in_row_format(model.table, "sse_q4").format == "sse_q4"
-    packed = in_row_format(model.table, "sse_q4")
-    assert_same_bits(packed.dequantize(), Table.quantize(model.table.dequantize()).dequantize())
+@pytest.mark.parametrize("row_format", ["sse_q4", "q4_k", "q6_k"])
+def test_packed_tables(row_format: Any) -> None:
+    table = sse_model().table
+    packed = in_row_format(table, row_format, threads=1)
+    assert packed.format == row_format
+    expected = Table.quantize(table.dequantize(), row_format)
+    assert bytes(packed.buffer) == bytes(expected.buffer)
 
 
 @pytest.mark.parametrize(("target", "weight"), [("float16", 1e5), ("bfloat16", 3.4e38)])
@@ -597,6 +608,12 @@ def test_convert_tells_what_it_wrote(source: str) -> None:
     assert int(lines["bytes"]) == sum(file.stat().st_size for file in Path("back").iterdir())
     lines = lines_of(convert("back", "small", "--format", "sse_q4"))
     assert lines["layout"] == "SSE, 4-bit"
+    for row_format, bits in (("q4_k", 4.5), ("q6_k", 6.5625)):
+        lines = lines_of(convert("small", f"{row_format}.gguf", "--format", row_format))
+        assert lines["row format"] == row_format
+        assert int(lines["table bytes"].split()[0]) == ROWS * DIM * bits / 8
+        assert 0.99 < float(lines["cosine"].split()[-1]) < 1
+    assert lines_of(convert("small", "default.gguf"))["row format"] == "q4_k"
 
 
 def test_convert_the_bundled_model() -> None:
@@ -740,6 +757,17 @@ def test_convert_from_what_is_no_file() -> None:
 
 
 # Packing at load
+
+
+@pytest.mark.parametrize(("row_format", "suffix"), [("q4_k", ".gguf"), ("q6_k", ".gguf")])
+def test_quantize_at_load_into_ggml_blocks(source: str, row_format: str, suffix: str) -> None:
+    packed = Encoder(source, quantize=row_format, threads=1)
+    with pytest.raises(ValueError, match=f"holds no rows of {row_format}"):
+        packed.save_pretrained("saved")
+    packed.save_pretrained("saved" + suffix)
+    lines_of(convert(source, "converted" + suffix, "--format", row_format))
+    for path in ("saved" + suffix, "converted" + suffix):
+        assert_same_bits(Encoder(path).encode(TEXTS), packed.encode(TEXTS))
 
 
 def test_quantize_at_load(tmp_path: Path, source: str) -> None:

@@ -102,7 +102,8 @@ def with_row_by_id(model: Model) -> Model:
     """The same model with a row for each id, which counts as it is.
 
     Itself, if it is so; else its table is float32, each row multiplied by its weight. Since a
-    weighted sum rounds each product to float32 too, no bit of a mean changes.
+    weighted sum rounds each product to float32 too, no bit of a mean changes, but for sums in
+    float64.
     """
     rules = model.token_rules
     if rules.ids is None:
@@ -110,7 +111,7 @@ def with_row_by_id(model: Model) -> Model:
     ids = np.arange(rules.ids)
     rows = model.table.dequantize(ids if rules.row_of_id is None else rules.row_of_id)
     if rules.weight_of_id is not None:
-        rows = rows * rules.weight_of_id[:, np.newaxis]
+        rows = (rows * rules.weight_of_id[:, np.newaxis]).astype(np.float32)
     return model._replace(
         table=Table.from_buffer(rows, dim=model.table.dim, format="float32"),
         token_rules=rules._replace(row_of_id=None, weight_of_id=None),

@@ -224,6 +224,7 @@ def _first_difference(fast: FloatArray, plain: FloatArray) -> tuple[int, str] | 
 
 def plain_tokenizer(model: Model) -> Callable[[str], list[int]]:
     """The ids of a text, by the `tokenizers` package and the model's own rules."""
+    import json
     import statistics
 
     rules = model.token_rules
@@ -241,8 +242,10 @@ def plain_tokenizer(model: Model) -> Callable[[str], list[int]]:
         characters = max_length * int(statistics.median(lengths))
     unknown = None
     if rules.drops_unknown:
-        token = getattr(tokenizer.model, "unk_token", None)
-        unknown = None if token is None else tokenizer.token_to_id(token)
+        settings = json.loads(tokenizer.to_str())["model"]
+        unknown = settings.get("unk_id")  # as Unigram has it; others name the token
+        if settings.get("unk_token") is not None:
+            unknown = tokenizer.token_to_id(settings["unk_token"])
 
     def tokenize(text: str) -> list[int]:
         ids: list[int] = tokenizer.encode(text[:characters], add_special_tokens=False).ids
@@ -261,8 +264,8 @@ def plain_mean(model: Model, ids: list[int]) -> FloatArray:
             mean, which is rounded.
         ids: of the text.
     """
-    number = np.float64 if model.wide_sums else np.float32
-    total = np.zeros(model.table.dim, number)
+    number: type[np.floating[Any]] = np.float64 if model.wide_sums else np.float32
+    total: NDArray[np.floating[Any]] = np.zeros(model.table.dim, number)
     if not ids:
         return total.astype(np.float32)
     rules = model.token_rules
@@ -273,8 +276,7 @@ def plain_mean(model: Model, ids: list[int]) -> FloatArray:
     with np.errstate(all="ignore"):
         for position, row in enumerate(plain_rows(model.table, rows).astype(number)):
             total += row if weights is None else row * weights[position]
-        mean: FloatArray = (total / number(len(ids))).astype(np.float32)
-    return mean
+        return (total / number(len(ids))).astype(np.float32)
 
 
 def plain_head(

@@ -534,7 +534,7 @@ def test_texts_about_itself(arguments: tuple[str, ...]) -> None:
     assert_ok(result)
     expected = {
         "--version": [f"nibblevec, version {version('nibblevec')}"],
-        "--help": ["encode", "info"],
+        "--help": ["encode", "info", "convert", "verify"],
         "encode": [
             "INPUT...",
             ".ndjson",

@@ -1,0 +1,157 @@
+"""Folders and files that are written here, read by the packages whose layouts they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from model2vec import StaticModel
+from safetensors import safe_open
+from sentence_transformers import SentenceTransformer
+from tiny_models import VOCABULARY, head_vectors, tokenizer_content
+
+from nibblevec import Encoder, Table
+from nibblevec.formats import load_model
+from nibblevec.formats.writing import save_model
+from nibblevec.model import Head, Model, TokenizerJson
+from nibblevec.tokenizer import TokenRules, Truncation
+
+ROWS, DIM = len(VOCABULARY), 256
+TEXTS = ["A cup of hot tea.", "the stock market fell", "unable, walking: 12 caf\u00e9s", "tea"]
+PROMPTS = {"query": "tea: ", "document": ""}
+MAPPING = np.random.default_rng(3).integers(0, 20, ROWS).astype(np.uint32)
+WEIGHTS = np.random.default_rng(4).uniform(0.1, 2, ROWS).astype(np.float32)
+
+# The packages open files that they leave to the garbage collector, and use what is deprecated.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def a_model(dtype: Any = np.float32, **fields: Any) -> Model:
+    rows = np.random.default_rng(1).standard_normal((ROWS, DIM)).astype(dtype)
+    table = Table.from_buffer(rows, dim=DIM, format=np.dtype(dtype).name)
+    tokenizer = TokenizerJson("somewhere", json.dumps(tokenizer_content()).encode())
+    return Model("test", table, tokenizer, **fields)
+
+
+@pytest.mark.parametrize("normalization", [None, "torch"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_static_embedding(tmp_path: Path, normalization: Any, mapped: bool) -> None:
+    model = a_model(
+        normalization=normalization,
+        prompts=PROMPTS,
+        similarity_fn_name="dot",
+        token_rules=TokenRules(row_of_id=MAPPING, weight_of_id=WEIGHTS) if mapped else TokenRules(),
+    )
+    save_model(model, str(tmp_path / "model"), "static")
+    theirs = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    assert theirs.prompts == PROMPTS
+    assert theirs.similarity_fn_name == "dot"
+    ours = Encoder(tmp_path / "model")
+    for options in ({}, {"prompt_name": "query"}, {"normalize_embeddings": True}):
+        found = ours.encode(TEXTS, **options)
+        expected = theirs.encode(TEXTS, **options)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=5e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("length", [None, 4])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_model2vec(
+    tmp_path: Path, dtype: Any, mapped: bool, length: int | None, normalized: bool
+) -> None:
+    rules = TokenRules(Truncation(length), cuts_characters=True, drops_unknown=True)
+    if mapped:
+        rules = rules._replace(row_of_id=MAPPING, weight_of_id=WEIGHTS)
+    model = a_model(dtype, normalization="model2vec" if normalized else None, token_rules=rules)
+    save_model(model, str(tmp_path / "model"), "model2vec")
+    theirs = StaticModel.from_pretrained(tmp_path / "model")
+    expected = theirs.encode(TEXTS, max_length=length)
+    found = Encoder(tmp_path / "model").encode(TEXTS)
+    if dtype == np.float16:
+        assert expected.dtype == np.float16
+        assert np.array_equal(found.astype(np.float16), expected)
+    else:
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("row_format", ["float32", "float16", "bfloat16"])
+def test_float_sse_is_read_by_safetensors(tmp_path: Path, row_format: str) -> None:
+    model = a_model(head=Head(*head_vectors(DIM).values()))
+    save_model(model, str(tmp_path / "model"), "sse", row_format)
+    path = tmp_path / "model" / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    assert set(tensors) == {"embedding.weight", "dyt.alpha", "dyt.beta", "dyt.bias"}
+    weight = tensors["embedding.weight"]
+    assert weight.dtype == getattr(torch, row_format)
+    expected = torch.from_numpy(model.table.dequantize()).to(weight.dtype)
+    assert torch.equal(weight, expected)
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+@pytest.mark.parametrize("row_format", ["float32", "float16", "bfloat16", "q4_k", "q6_k"])
+def test_gguf(tmp_path: Path, row_format: str) -> None:
+    model = a_model(
+        head=Head(*head_vectors(DIM).values()),
+        normalization="torch",
+        prompts={"query": "tea: ", "caf\u00e9": ""},
+        default_prompt_name="query",
+        similarity_fn_name="cosine",
+        truncate_dim=128,
+        name="a name",
+        license="apache-2.0",
+        token_rules=TokenRules(Truncation(9), row_of_id=MAPPING, weight_of_id=WEIGHTS),
+    )
+    path = tmp_path / "model.gguf"
+    save_model(model, str(path), "gguf", row_format)
+    reader = gguf.GGUFReader(path)
+    said = {
+        key: field.contents() for key, field in reader.fields.items() if not key.startswith("GGUF.")
+    }
+    file_types = {
+        "float32": gguf.LlamaFileType.ALL_F32,
+        "float16": gguf.LlamaFileType.MOSTLY_F16,
+        "bfloat16": gguf.LlamaFileType.MOSTLY_BF16,
+        "q4_k": gguf.LlamaFileType.MOSTLY_Q4_K_M,
+        "q6_k": gguf.LlamaFileType.MOSTLY_Q6_K,
+    }
+    packed = row_format in ("q4_k", "q6_k")
+    assert said == {
+        "general.architecture": "sse",
+        "general.name": "a name",
+        "general.license": "apache-2.0",
+        "general.file_type": file_types[row_format],
+        **({"general.quantization_version": gguf.GGML_QUANT_VERSION} if packed else {}),
+        "sse.embedding_length": DIM,
+        "sse.vocab_size": ROWS,
+        "sse.pooling": "mean",
+        "sse.normalize": True,
+        "sse.normalization": "torch",
+        "sse.max_length": 9,
+        "sse.replaces_truncation": True,
+        "sse.similarity": "cosine",
+        "sse.prompt.names": ["query", "caf\u00e9"],
+        "sse.prompt.texts": ["tea: ", ""],
+        "sse.prompt.default": "query",
+        "sse.truncate_dim": 128,
+        "tokenizer.huggingface.json": json.dumps(tokenizer_content()),
+    }
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    types = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "q4_k": "Q4_K", "q6_k": "Q6_K"}
+    table = tensors.pop("token_embd.weight")
+    assert table.tensor_type.name == types[row_format]
+    assert table.shape.tolist() == [DIM, ROWS]
+    decoded = gguf.quants.dequantize(table.data, table.tensor_type)
+    expected = load_model(path).table.dequantize()
+    assert np.array_equal(np.asarray(decoded, np.float32).reshape(ROWS, DIM), expected)
+    vectors = {**head_vectors(DIM), "sse.mapping": MAPPING.astype(np.int32), "sse.weights": WEIGHTS}
+    assert set(tensors) == set(vectors)
+    for name, vector in vectors.items():
+        assert np.array_equal(tensors[name].data, vector)

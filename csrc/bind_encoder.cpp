@@ -21,8 +21,10 @@ size_t encode(const Tokenizer& tokenizer, const Table& table, const py::tuple& t
               const std::optional<std::string>& normalization, bool normalize, bool wide_sums,
               const TokenRules* rules, std::optional<size_t> max_length, bool keep_end,
               std::optional<size_t> max_characters, size_t first_number, size_t threads,
-              const std::optional<std::string>& kernel_name) {
+              const std::optional<std::string>& kernel_name,
+              std::optional<size_t> piece_characters) {
     const Kernel& kernel = kernel_or_default(kernel_name);
+    const size_t piece = piece_or_default(piece_characters);
     const size_t row_count = table.view().row_count;
     if (rules == nullptr && tokenizer.id_limit() > row_count)
         throw py::value_error("the tokenizer has more ids than the table rows");
@@ -43,7 +45,7 @@ size_t encode(const Tokenizer& tokenizer, const Table& table, const py::tuple& t
     float* rows = out.mutable_data();
     size_t cut_texts = 0;
     run_without_gil([&](Interruption& interruption) {
-        cut_texts = encode_vectors(model, views, first_number, threads, interruption, rows);
+        cut_texts = encode_vectors(model, views, first_number, threads, interruption, rows, piece);
     });
     return cut_texts;
 }
@@ -74,7 +76,8 @@ void bind_encoder(py::module_& module) {
                py::arg("wide_sums") = false, py::arg("rules") = py::none(),
                py::arg("max_length") = py::none(), py::arg("keep_end") = false,
                py::arg("max_characters") = py::none(), py::arg("first_number") = 0,
-               py::arg("threads") = 1, py::arg("kernel") = py::none());
+               py::arg("threads") = 1, py::arg("kernel") = py::none(),
+               py::arg("piece_characters") = py::none());
 }
 
 }  // namespace nibblevec

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -17,6 +18,11 @@
 #include "tokenizer/tokenizer.hpp"
 
 namespace nibblevec {
+
+size_t piece_or_default(const std::optional<size_t>& characters) {
+    if (characters == size_t{0}) throw py::value_error("piece_characters must be at least 1");
+    return characters.value_or(kPieceCharacters);
+}
 
 std::vector<TextView> views_of(const py::tuple& texts, size_t first_number,
                                std::optional<size_t> max_characters) {
@@ -79,31 +85,45 @@ std::unique_ptr<Tokenizer> make_tokenizer(const py::tuple& tokens, const Array<u
         std::move(normalized));
 }
 
+// The ids of all blocks; those of a single one in the memory that they are in.
+py::array_t<uint32_t> joined(std::vector<IdArray>& blocks) {
+    if (blocks.size() == 1 && blocks[0].ids().size() >= Tokenizer::kPieceIds) {
+        const auto count = static_cast<py::ssize_t>(blocks[0].ids().size());
+        IdArray::Memory ids = blocks[0].release();
+        const py::capsule owner(ids.get(), [](void* memory) { std::free(memory); });
+        return py::array_t<uint32_t>(count, ids.release(), owner);
+    }
+    size_t count = 0;
+    for (const IdArray& block : blocks) count += block.ids().size();
+    py::array_t<uint32_t> ids(static_cast<py::ssize_t>(count));
+    uint32_t* next = ids.mutable_data();
+    for (IdArray& block : blocks) {
+        next = std::ranges::copy(block.ids(), next).out;
+        block = IdArray();
+    }
+    return ids;
+}
+
 py::tuple encode(const Tokenizer& tokenizer, const py::tuple& texts,
                  std::optional<size_t> max_length, bool keep_end,
                  std::optional<size_t> max_characters, size_t first_number, size_t threads,
-                 const std::optional<std::string>& kernel_name) {
+                 const std::optional<std::string>& kernel_name,
+                 std::optional<size_t> piece_characters) {
     const Kernel& kernel = kernel_or_default(kernel_name);
+    const size_t piece = piece_or_default(piece_characters);
     Truncation truncation;
     if (max_length) truncation.max_length = *max_length;
     truncation.keep_end = keep_end;
     const std::vector<TextView> views = views_of(texts, first_number, max_characters);
     EncodedTexts encoded;
     run_without_gil([&](Interruption& interruption) {
-        encoded =
-            encode_texts(tokenizer, kernel, views, first_number, truncation, threads, interruption);
+        encoded = encode_texts(tokenizer, kernel, views, first_number, truncation, threads,
+                               interruption, piece);
     });
     py::array_t<int64_t> offsets(encoded.offsets.size());
     std::memcpy(offsets.mutable_data(), encoded.offsets.data(),
                 encoded.offsets.size() * sizeof(int64_t));
-    py::array_t<uint32_t> ids(encoded.offsets.back());
-    uint32_t* next = ids.mutable_data();
-    for (std::vector<uint32_t>& block : encoded.blocks) {
-        if (!block.empty()) std::memcpy(next, block.data(), block.size() * sizeof(uint32_t));
-        next += block.size();
-        std::vector<uint32_t>().swap(block);
-    }
-    return py::make_tuple(ids, offsets, encoded.cut_texts);
+    return py::make_tuple(joined(encoded.blocks), offsets, encoded.cut_texts);
 }
 
 // Masks (word, punctuation, other) of each 64 bytes, and the copy. For tests.
@@ -132,7 +152,8 @@ void bind_tokenizer(py::module_& module) {
              py::arg("strip_accents"), py::arg("lowercase"), py::arg("added_tokens"))
         .def("encode", &encode, py::arg("texts"), py::kw_only(), py::arg("max_length") = py::none(),
              py::arg("keep_end") = false, py::arg("max_characters") = py::none(),
-             py::arg("first_number") = 0, py::arg("threads") = 1, py::arg("kernel") = py::none());
+             py::arg("first_number") = 0, py::arg("threads") = 1, py::arg("kernel") = py::none(),
+             py::arg("piece_characters") = py::none());
     module.def("scan_words", &scan_words, py::arg("text").noconvert(), py::kw_only(),
                py::arg("lowercase"), py::arg("kernel") = py::none());
 }

@@ -15,6 +15,9 @@ namespace nibblevec {
 std::vector<TextView> views_of(const pybind11::tuple& texts, size_t first_number,
                                std::optional<size_t> max_characters = {});
 
+// How many characters of longer texts are read at a time; tests ask for few.
+size_t piece_or_default(const std::optional<size_t>& characters);
+
 // Adds Tokenizer.
 void bind_tokenizer(pybind11::module_& module);
 

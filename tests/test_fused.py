@@ -121,6 +121,17 @@ def test_long_texts_are_summed_in_pieces(
     assert cut == sum(max_length is not None and count > max_length for count in counts)
 
 
+@pytest.mark.parametrize("piece_characters", [1, 9, 100])
+def test_texts_that_are_read_in_pieces(encoder: Encoder, piece_characters: int) -> None:
+    texts = [text * 3 for text in random_texts(200, 40)]
+    for truncation in (Truncation(), Truncation(20), Truncation(20, keep_end=True)):
+        expected = in_two_steps(encoder, texts, truncation, 34, True)
+        actual, _ = fused(
+            encoder, texts, truncation, 34, normalize=True, piece_characters=piece_characters
+        )
+        assert_same_bits(actual, expected)
+
+
 def test_bundled_model(tmp_path: Path) -> None:
     model = Encoder()
     texts = [line for line in Path(__file__).read_text().splitlines() if line] * 5

@@ -125,8 +125,8 @@ def lines_of(path: Path) -> Iterator[str]:
 class Comparison:
     """Counts of what was compared for one tokenizer."""
 
-    def __init__(self, path: Path, kernels: list[str]) -> None:
-        """Load ``path`` in both ways."""
+    def __init__(self, path: Path, kernels: list[str], pieces: list[int | None]) -> None:
+        """Load ``path`` in both ways; ``pieces``: lengths of those that texts are read in."""
         self.content = json.loads(path.read_bytes())
         native = load_tokenizer(path.read_bytes(), str(path), ALL_ROWS)
         if not isinstance(native, NativeTokenizer):
@@ -134,7 +134,7 @@ class Comparison:
         self._native = native
         self._package = tokenizers.Tokenizer.from_file(str(path))
         self._package.no_padding()
-        self._kernels = kernels
+        self._ways = [(kernel, piece) for kernel in kernels for piece in pieces]
         self.texts = self.tokens = self.differences = 0
 
     def compare(self, texts: Iterator[str]) -> None:
@@ -144,14 +144,17 @@ class Comparison:
                 encoding.ids
                 for encoding in self._package.encode_batch_fast(block, add_special_tokens=False)
             ]
-            for kernel in self._kernels:
-                found = self._native.encode_batch(block, self._native.truncation, kernel=kernel)
-                self._check(block, expected, found.ids, found.offsets, kernel)
+            for kernel, piece in self._ways:
+                found = self._native.encode_batch(
+                    block, self._native.truncation, kernel=kernel, piece_characters=piece
+                )
+                way = kernel if piece is None else f"{kernel}, pieces of {piece}"
+                self._check(block, expected, found.ids, found.offsets, way)
             self.texts += len(block)
             self.tokens += sum(map(len, expected))
 
     def _check(
-        self, block: tuple[str, ...], expected: list[list[int]], ids: Any, offsets: Any, kernel: str
+        self, block: tuple[str, ...], expected: list[list[int]], ids: Any, offsets: Any, way: str
     ) -> None:
         flat = np.fromiter((i for each in expected for i in each), np.uint32)
         if np.array_equal(flat, ids) and np.array_equal(
@@ -163,7 +166,7 @@ class Comparison:
             if ours != expected[i]:
                 self.differences += 1
                 if self.differences <= SHOWN_DIFFERENCES:
-                    print(f"{kernel}: {text!a}\n  tokenizers {expected[i]}\n  native     {ours}")
+                    print(f"{way}: {text!a}\n  tokenizers {expected[i]}\n  native     {ours}")
 
 
 def main() -> int:
@@ -176,11 +179,15 @@ def main() -> int:
         "--tokenizer", nargs="+", type=Path, default=[Path(BUNDLED_MODEL, "tokenizer.json")]
     )
     parser.add_argument("--kernel", nargs="+", default=nibblevec.kernels()[:1])
+    parser.add_argument(
+        "--pieces", nargs="+", type=int, default=[], metavar="N",
+        help="read texts in pieces of N characters too",
+    )  # fmt: skip
     options = parser.parse_args()
     count = options.random if options.random is not None else 0 if options.texts else 100_000
     failed = False
     for path in options.tokenizer:
-        comparison = Comparison(path, options.kernel)
+        comparison = Comparison(path, options.kernel, [None, *options.pieces])
         begin = time.perf_counter()
         for file in options.texts:
             comparison.compare(lines_of(file))

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 #include <numeric>
 #include <string>
 
@@ -15,17 +17,64 @@ namespace {
 // Measured on English; other scripts take longer, and then start their threads a little late.
 constexpr double kNanosecondsPerCharacter = 4.0;
 
+// Where there is nothing but ASCII, so many characters are taken at once.
+constexpr size_t kRun = 16;
+
+// Both are a few vector instructions for the baseline CPU too.
 template <typename Unit>
-size_t transcode(const TextView& text, size_t number, uint8_t* utf8) {
-    const auto* units = static_cast<const Unit*>(text.data);
+bool is_ascii_run(const Unit* units) {
+    constexpr uint64_t kOnes = ~uint64_t{0} / static_cast<Unit>(~Unit{0});
+    constexpr uint64_t kBeyondAscii = kOnes * static_cast<Unit>(~Unit{0x7f});
+    uint64_t words[kRun * sizeof(Unit) / sizeof(uint64_t)];
+    std::memcpy(words, units, sizeof words);
+    uint64_t all = 0;
+    for (const uint64_t word : words) all |= word;
+    return (all & kBeyondAscii) == 0;
+}
+
+template <typename Unit>
+void narrow_run(const Unit* units, uint8_t* utf8) {
+    uint8_t bytes[kRun];
+    for (size_t i = 0; i < kRun; ++i) bytes[i] = static_cast<uint8_t>(units[i]);
+    std::memcpy(utf8, bytes, kRun);
+}
+
+// Transcodes `count` characters from the one at `begin` on; returns the number of bytes.
+template <typename Unit>
+size_t transcode(const TextView& text, size_t begin, size_t count, size_t number, uint8_t* utf8) {
+    const Unit* units = static_cast<const Unit*>(text.data) + begin;
     uint8_t* next = utf8;
-    for (size_t i = 0; i < text.length; ++i) {
-        const uint32_t code_point = units[i];
-        if constexpr (sizeof(Unit) > 1)
-            if (code_point - 0xd800 < 0x800) throw LoneSurrogate(number, i);
-        next += unicode::encode(code_point, next);
+    for (size_t i = 0; i < count;) {
+        if (i + kRun <= count && is_ascii_run(units + i)) {
+            narrow_run(units + i, next);
+            next += kRun;
+            i += kRun;
+            continue;
+        }
+        for (const size_t end = std::min(i + kRun, count); i < end; ++i) {
+            const uint32_t code_point = units[i];
+            if constexpr (sizeof(Unit) > 1)
+                if (code_point - 0xd800 < 0x800) throw LoneSurrogate(number, begin + i);
+            next += unicode::encode(code_point, next);
+        }
     }
     return static_cast<size_t>(next - utf8);
+}
+
+// Puts `count` characters from the one at `begin` on behind the first `used` bytes of `buffer`;
+// returns how many are in use then.
+size_t append_utf8(const TextView& text, size_t begin, size_t count, size_t number, size_t used,
+                   std::vector<uint8_t>& buffer) {
+    const size_t most = used + count * std::min<size_t>(text.width + 1u, unicode::kMaxBytes);
+    if (buffer.size() < most) buffer.resize(most);
+    uint8_t* utf8 = buffer.data() + used;
+    if (text.width == 1) return used + transcode<uint8_t>(text, begin, count, number, utf8);
+    if (text.width == 2) return used + transcode<uint16_t>(text, begin, count, number, utf8);
+    return used + transcode<uint32_t>(text, begin, count, number, utf8);
+}
+
+std::string_view as_text(const void* data, size_t byte_count) {
+    return {static_cast<const char*>(data), byte_count};
 }
 
 }  // namespace
@@ -35,17 +84,62 @@ LoneSurrogate::LoneSurrogate(size_t text, size_t position)
                             " holds a lone surrogate at character " + std::to_string(position)) {}
 
 std::string_view utf8_of(const TextView& text, size_t number, std::vector<uint8_t>& buffer) {
-    if (text.is_ascii) return {static_cast<const char*>(text.data), text.length};
-    const size_t most = text.length * std::min<size_t>(text.width + 1u, 4);
-    if (buffer.size() < most) buffer.resize(most);
-    size_t byte_count;
-    if (text.width == 1)
-        byte_count = transcode<uint8_t>(text, number, buffer.data());
-    else if (text.width == 2)
-        byte_count = transcode<uint16_t>(text, number, buffer.data());
-    else
-        byte_count = transcode<uint32_t>(text, number, buffer.data());
-    return {reinterpret_cast<const char*>(buffer.data()), byte_count};
+    if (text.is_ascii) return as_text(text.data, text.length);
+    return as_text(buffer.data(), append_utf8(text, 0, text.length, number, 0, buffer));
+}
+
+Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, const TextView& text,
+                    size_t number, const Truncation& truncation, Tokenizer::Scratch& scratch,
+                    IdSink& sink, size_t piece_characters) {
+    if (text.length <= piece_characters)
+        return tokenizer.encode(kernel, utf8_of(text, number, scratch.text), truncation, scratch,
+                                &sink);
+
+    Tokenizer::Run run(tokenizer, kernel, truncation, scratch, &sink);
+    size_t read = 0;     // characters
+    size_t waiting = 0;  // bytes of them that were not taken yet
+    size_t step = piece_characters;
+    do {
+        const size_t count = std::min(step, text.length - read);
+        std::string_view piece;
+        if (text.is_ascii) {
+            piece = as_text(text.data, text.length).substr(read - waiting, waiting + count);
+        } else {
+            const size_t used = append_utf8(text, read, count, number, waiting, scratch.text);
+            piece = as_text(scratch.text.data(), used);
+        }
+        read += count;
+        const bool ends_text = read == text.length;
+        const size_t end = ends_text ? piece.size() : tokenizer.piece_end(piece);
+        if (end > 0) run.take(piece.substr(0, end), ends_text);
+        waiting = piece.size() - end;
+        if (!text.is_ascii && end > 0 && waiting > 0)
+            std::memmove(scratch.text.data(), scratch.text.data() + end, waiting);
+        // Text that cannot be cut comes in longer and longer pieces, not over and over.
+        step = end > 0 ? piece_characters : 2 * step;
+    } while (read < text.length && sink.goes_on());
+    return run.finish();
+}
+
+void IdArray::append(std::span<const uint32_t> ids) {
+    if (ids.empty()) return;
+    if (ids.size() > capacity_ - count_) resize(std::max(2 * capacity_, count_ + ids.size()));
+    std::memcpy(ids_.get() + count_, ids.data(), ids.size_bytes());
+    count_ += ids.size();
+}
+
+void IdArray::resize(size_t capacity) {
+    void* moved = std::realloc(ids_.get(), capacity * sizeof(uint32_t));
+    if (moved == nullptr) throw std::bad_alloc();
+    (void)ids_.release();  // to `realloc`
+    ids_.reset(static_cast<uint32_t*>(moved));
+    capacity_ = capacity;
+}
+
+IdArray::Memory IdArray::release() {
+    if (count_ < capacity_ && count_ > 0) resize(count_);
+    count_ = capacity_ = 0;
+    return std::move(ids_);
 }
 
 double tokenizing_nanoseconds(double characters) { return characters * kNanosecondsPerCharacter; }
@@ -58,36 +152,36 @@ double characters_of(std::span<const TextView> texts) {
 
 EncodedTexts encode_texts(const Tokenizer& tokenizer, const Kernel& kernel,
                           std::span<const TextView> texts, size_t first_number,
-                          const Truncation& truncation, size_t threads,
-                          Interruption& interruption) {
-    class Piece final : public IdSink {
+                          const Truncation& truncation, size_t threads, Interruption& interruption,
+                          size_t piece_characters) {
+    class Collector final : public IdSink {
       public:
-        Piece(std::vector<uint32_t>& ids, Interruption& interruption)
+        Collector(IdArray& ids, Interruption& interruption)
             : ids_(ids), interruption_(interruption) {}
         bool take(std::span<const uint32_t> ids) override {
-            ids_.insert(ids_.end(), ids.begin(), ids.end());
+            ids_.append(ids);
             return goes_on();
         }
         bool goes_on() override { return !interruption_.requested(); }
 
       private:
-        std::vector<uint32_t>& ids_;
+        IdArray& ids_;
         Interruption& interruption_;
     };
 
     const size_t block_count = (texts.size() + kBlockTexts - 1) / kBlockTexts;
-    EncodedTexts encoded{std::vector<std::vector<uint32_t>>(block_count),
-                         std::vector<int64_t>(texts.size() + 1), 0};
+    EncodedTexts encoded{std::vector<IdArray>(block_count), std::vector<int64_t>(texts.size() + 1),
+                         0};
     std::atomic<size_t> cut_texts{0};
     const size_t useful = useful_threads(tokenizing_nanoseconds(characters_of(texts)), threads);
     run_blocks(block_count, useful, interruption, [&](size_t block) {
         const Tokenizer::Borrowed borrowed(tokenizer);
         Tokenizer::Scratch& scratch = *borrowed;
-        Piece sink(encoded.blocks[block], interruption);
+        Collector sink(encoded.blocks[block], interruption);
         const size_t end = std::min(texts.size(), (block + 1) * kBlockTexts);
         for (size_t i = block * kBlockTexts; i < end; ++i) {
-            const std::string_view text = utf8_of(texts[i], first_number + i, scratch.text);
-            const Encoded ids = tokenizer.encode(kernel, text, truncation, scratch, &sink);
+            const Encoded ids = encode_text(tokenizer, kernel, texts[i], first_number + i,
+                                            truncation, scratch, sink, piece_characters);
             encoded.offsets[i + 1] = static_cast<int64_t>(ids.id_count);
             cut_texts += ids.is_cut || texts[i].is_cut;
             if (interruption.requested()) return;

@@ -3,9 +3,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cstdlib>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "encoder/call.hpp"
@@ -32,6 +35,16 @@ class LoneSurrogate : public std::invalid_argument {
 // The text as UTF-8: in place if it is ASCII, else in `buffer`. `number` is told on error.
 std::string_view utf8_of(const TextView& text, size_t number, std::vector<uint8_t>& buffer);
 
+// A longer text goes to the tokenizer in pieces: as UTF-8, at most 128 KB, each is still in the
+// second-level cache when its words are read.
+inline constexpr size_t kPieceCharacters = size_t{1} << 15;
+
+// Appends the ids of a text to `scratch.ids`, or hands them on to `sink`, as Tokenizer::encode
+// does. Ends early when the sink says so. `number` is told on error.
+Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, const TextView& text,
+                    size_t number, const Truncation& truncation, Tokenizer::Scratch& scratch,
+                    IdSink& sink, size_t piece_characters = kPieceCharacters);
+
 // Texts are taken in blocks of so many, each by one thread.
 inline constexpr size_t kBlockTexts = 64;
 
@@ -40,9 +53,31 @@ double tokenizing_nanoseconds(double characters);
 
 double characters_of(std::span<const TextView> texts);
 
+// Ids that may become many. Large memory grows in place where the system can do that; a vector
+// would copy them again and again, each time into pages that nobody touched before.
+class IdArray {
+  public:
+    struct Free {
+        void operator()(uint32_t* ids) const { std::free(ids); }
+    };
+    using Memory = std::unique_ptr<uint32_t[], Free>;
+
+    void append(std::span<const uint32_t> ids);
+    std::span<const uint32_t> ids() const { return {ids_.get(), count_}; }
+    // Gives the memory away, no more than the ids need; nothing is left here.
+    Memory release();
+
+  private:
+    void resize(size_t capacity);
+
+    Memory ids_;
+    size_t count_ = 0;
+    size_t capacity_ = 0;
+};
+
 // The ids of texts: those of a block of texts end to end, block after block.
 struct EncodedTexts {
-    std::vector<std::vector<uint32_t>> blocks;
+    std::vector<IdArray> blocks;
     std::vector<int64_t> offsets;  // where each text begins among all, and the end of the last
     size_t cut_texts;
 };
@@ -51,6 +86,7 @@ struct EncodedTexts {
 // added to the number of a text in an error.
 EncodedTexts encode_texts(const Tokenizer& tokenizer, const Kernel& kernel,
                           std::span<const TextView> texts, size_t first_number,
-                          const Truncation& truncation, size_t threads, Interruption& interruption);
+                          const Truncation& truncation, size_t threads, Interruption& interruption,
+                          size_t piece_characters = kPieceCharacters);
 
 }  // namespace nibblevec

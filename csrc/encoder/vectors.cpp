@@ -13,7 +13,7 @@ namespace {
 constexpr double kCharactersPerToken = 4.5;
 
 // About 0.2 ms of work: asking reads the clock, which is not for nothing beside a short text.
-constexpr size_t kBytesBetweenAsking = size_t{1} << 15;
+constexpr size_t kCharactersBetweenAsking = size_t{1} << 15;
 
 // Turns the ids of a block of texts into its rows: all at once, unless they are so many that the
 // tokenizer hands them over in pieces.
@@ -103,8 +103,8 @@ class BlockPooler final : public IdSink {
 }  // namespace
 
 size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
-                      size_t first_number, size_t threads, Interruption& interruption,
-                      float* rows) {
+                      size_t first_number, size_t threads, Interruption& interruption, float* rows,
+                      size_t piece_characters) {
     const double characters = characters_of(texts);
     const double nanoseconds =
         tokenizing_nanoseconds(characters) + pooling_nanoseconds(characters / kCharactersPerToken,
@@ -119,17 +119,17 @@ size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
         const size_t end = std::min(texts.size(), begin + kBlockTexts);
         BlockPooler pooler(model, rows + begin * model.head.dims, interruption);
         size_t cut = 0;
-        size_t bytes_since_asked = 0;
+        size_t characters_since_asked = 0;
         for (size_t i = begin; i < end; ++i) {
-            const std::string_view text = utf8_of(texts[i], first_number + i, scratch.text);
             pooler.begin_text(scratch.ids.count);
             const Encoded encoded =
-                model.tokenizer.encode(model.kernel, text, model.truncation, scratch, &pooler);
+                encode_text(model.tokenizer, model.kernel, texts[i], first_number + i,
+                            model.truncation, scratch, pooler, piece_characters);
             cut += encoded.is_cut || texts[i].is_cut;
-            bytes_since_asked += text.size();
-            if (bytes_since_asked >= kBytesBetweenAsking) {
+            characters_since_asked += texts[i].length;
+            if (characters_since_asked >= kCharactersBetweenAsking) {
                 if (interruption.requested()) return;
-                bytes_since_asked = 0;
+                characters_since_asked = 0;
             }
         }
         pooler.finish({scratch.ids.ids.data(), scratch.ids.count});

@@ -29,6 +29,7 @@ struct VectorModel {
 // truncation; early, with the rest of the rows unwritten, when the interruption is requested.
 // `first_number` is added to the number of a text in an error.
 size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
-                      size_t first_number, size_t threads, Interruption& interruption, float* rows);
+                      size_t first_number, size_t threads, Interruption& interruption, float* rows,
+                      size_t piece_characters = kPieceCharacters);
 
 }  // namespace nibblevec

@@ -38,10 +38,19 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tok
     for (size_t i = 0; i < tokens_.size(); ++i) {
         keys.push_back({tokens_[i].content, static_cast<uint32_t>(i)});
         starts_[static_cast<uint8_t>(tokens_[i].content.front())] = true;
+        for (const char byte : tokens_[i].content) contains_[static_cast<uint8_t>(byte)] = true;
+        if (tokens_[i].single_word) seen_around_ |= unicode::kWord;
+        if (tokens_[i].lstrip || tokens_[i].rstrip) seen_around_ |= unicode::kWhitespace;
     }
     if (std::ranges::count(starts_, true) == 1)
         only_start_ = static_cast<int>(std::ranges::find(starts_, true) - starts_);
     root_ = trie_.add(std::move(keys));
+}
+
+bool AddedTokens::may_cut_behind(uint32_t code_point) const {
+    uint8_t bytes[unicode::kMaxBytes];
+    unicode::encode(code_point, bytes);
+    return !contains_[bytes[0]] && !(unicode::properties_of(code_point).flags & seen_around_);
 }
 
 size_t AddedTokens::next_start(std::string_view text, size_t position) const {

@@ -29,6 +29,10 @@ class AddedTokens {
 
     bool empty() const { return tokens_.empty(); }
 
+    // Whether nothing that is found, nor what it looks at around itself, reaches over the end of
+    // such a character: texts may be cut there.
+    bool may_cut_behind(uint32_t code_point) const;
+
     // Calls `piece(text)` and `token(id)` for what a text consists of, in order. Empty pieces are
     // left out.
     template <typename Piece, typename Token>
@@ -57,8 +61,10 @@ class AddedTokens {
     std::vector<AddedToken> tokens_;
     ByteTrie trie_;
     uint32_t root_ = 0;
-    bool starts_[256] = {};  // bytes that a content begins with
-    int only_start_ = -1;    // the byte, if all begin with the same
+    bool starts_[256] = {};    // bytes that a content begins with
+    bool contains_[256] = {};  // or holds anywhere
+    int only_start_ = -1;      // the byte, if all begin with the same
+    uint8_t seen_around_ = 0;  // flags of the characters that a token looks at beside itself
 };
 
 }  // namespace nibblevec

@@ -195,18 +195,29 @@ void BertWords::normalize(std::string_view text, std::string& normal) const {
     flush();
 }
 
-BertWords::Reader::Reader(const BertWords& words, const Kernel& kernel, std::string_view text,
-                          WordBuffer& buffer)
+std::optional<uint32_t> BertWords::normal_end_of(uint32_t code_point) const {
+    const std::vector<NormalCharacter> characters = characters_of(code_point);
+    if (characters.empty() || characters.back().rank > 0) return std::nullopt;
+    if (characters.back().role == Role::nothing) return std::nullopt;
+    return characters.back().code_point;
+}
+
+BertWords::Reader::Reader(const BertWords& words, const Kernel& kernel, WordBuffer& buffer)
     : words_(words),
       kernel_(kernel),
-      text_(reinterpret_cast<const uint8_t*>(text.data())),
-      left_(text.size()),
       buffer_(buffer),
       word_begin_(WordBuffer::kWindowBytes + WordBuffer::kSlackBytes),
       end_(word_begin_) {
     if (buffer.bytes.size() < word_begin_ + WordBuffer::kSlackBytes)
         buffer.bytes.resize(2 * word_begin_);
     buffer.pending.clear();
+}
+
+void BertWords::Reader::feed(std::string_view piece, bool ends_text) {
+    text_ = reinterpret_cast<const uint8_t*>(piece.data());
+    count_ = 0;
+    left_ = piece.size();
+    ends_text_ = ends_text;
 }
 
 // All that is left, or a window that does not end within a character.
@@ -220,7 +231,12 @@ size_t BertWords::Reader::window_bytes() const {
 bool BertWords::Reader::next() {
     buffer_.span_count = 0;
     text_ += count_;
-    if (left_ == 0) return false;
+    if (left_ == 0) {
+        if (more_follows() || is_idle()) return false;
+        count_ = 0;
+        end_word();
+        return true;
+    }
 
     // A word that the last window left unfinished goes on at the front.
     constexpr size_t kFront = WordBuffer::kWindowBytes + WordBuffer::kSlackBytes;
@@ -238,12 +254,12 @@ bool BertWords::Reader::next() {
     const size_t block_count = (count_ + 63) / 64;
     buffer_.masks[block_count] = {};
     // What comes next is no ASCII if a window ends within a block: no word ends there.
-    if (left_ > 0 && count_ % 64 != 0)
+    if (more_follows() && count_ % 64 != 0)
         buffer_.masks[count_ / 64].other |= uint64_t{1} << count_ % 64;
 
     size_t position = is_idle() ? 0 : walk_characters(0);
     while (position < count_) position = walk_block(position / 64, position);
-    if (left_ == 0) end_word();
+    if (!more_follows()) end_word();
     return true;
 }
 
@@ -274,7 +290,7 @@ size_t BertWords::Reader::walk_block(size_t block, size_t position) {
         }
         const size_t begin = base + bit;
         const size_t end = begin + (run == 0 ? 0 : word_run(begin));
-        if (run > 0 && !(end < count_ ? is_other(end) : left_ > 0)) {
+        if (run > 0 && !(end < count_ ? is_other(end) : more_follows())) {
             *span++ = {base + bit, static_cast<uint32_t>(end - begin)};
             if (end >= base + 64) {
                 keep_spans();
@@ -315,10 +331,11 @@ size_t BertWords::Reader::walk_characters(size_t position) {
             const size_t run = word_run(position);
             if (is_idle()) {
                 const size_t end = position + run;
-                if (!(end < count_ ? is_other(end) : left_ > 0)) return position;
+                if (!(end < count_ ? is_other(end) : more_follows())) return position;
             }
             flush_pending();
-            append(buffer_.bytes.data() + position, run, run);
+            const size_t needed = std::min(run, words_.max_characters_ + 1);
+            append(buffer_.bytes.data() + position, needed, needed);
             position += run;
         } else {
             end_word();

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,13 +65,20 @@ class BertWords {
     // Appends what the normalizer alone makes of valid UTF-8.
     void normalize(std::string_view text, std::string& normal) const;
 
+    // What a code point ends in when it is normalised, where nothing that comes later moves it.
+    std::optional<uint32_t> normal_end_of(uint32_t code_point) const;
+
     // Gives the words of a text, a window at a time: `while (reader.next()) use(buffer.words())`.
+    // The text may come in pieces that end anywhere between two characters.
     class Reader {
       public:
-        // `text` is valid UTF-8, borrowed.
-        Reader(const BertWords& words, const Kernel& kernel, std::string_view text,
-               WordBuffer& buffer);
+        Reader(const BertWords& words, const Kernel& kernel, WordBuffer& buffer);
+        // `piece` is valid UTF-8, borrowed until `next` is false; what came before was read to its
+        // end. The last word waits for the next piece unless the text ends here.
+        void feed(std::string_view piece, bool ends_text);
         bool next();
+        // Whether no word waits.
+        bool is_idle() const { return word_characters_ == 0 && buffer_.pending.empty(); }
 
       private:
         size_t walk_block(size_t block, size_t position);
@@ -84,7 +92,7 @@ class BertWords {
         void append_code_point(uint32_t code_point);
         void add_alone(const uint8_t* bytes, size_t byte_count);
         void end_word();
-        bool is_idle() const { return word_characters_ == 0 && buffer_.pending.empty(); }
+        bool more_follows() const { return left_ > 0 || !ends_text_; }  // after the window
         bool is_other(size_t position) const {
             return buffer_.masks[position / 64].other >> position % 64 & 1;
         }
@@ -94,9 +102,10 @@ class BertWords {
 
         const BertWords& words_;
         const Kernel& kernel_;
-        const uint8_t* text_;  // the window's
-        size_t left_;          // bytes from there on
-        size_t count_ = 0;     // bytes of the window
+        const uint8_t* text_ = nullptr;  // the window's
+        size_t count_ = 0;               // bytes of the window
+        size_t left_ = 0;                // bytes of the piece that come after it
+        bool ends_text_ = true;
         WordBuffer& buffer_;
         // The word that is being put together: the end of the bytes in use.
         size_t word_begin_;

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "tokenizer/unicode.hpp"
+
 namespace nibblevec {
 
 namespace {
@@ -15,6 +17,9 @@ constexpr size_t kMaxKeptBytes = size_t{1} << 20;
 
 // Of 4 KB each: below a millisecond of work.
 constexpr size_t kWindowsBetweenAsking = 32;
+
+// How far from the end of a piece a place to cut it is looked for: a small part of its work.
+constexpr size_t kSearchedBytes = 4096;
 
 template <typename Container>
 void forget_if_large(Container& container) {
@@ -91,98 +96,132 @@ Tokenizer::Borrowed::~Borrowed() {
     if (lock && tokenizer_.free_.size() < kMaxFree) tokenizer_.free_.push_back(std::move(scratch_));
 }
 
-// The way of one text.
-struct Tokenizer::Run {
-    const Tokenizer& tokenizer;
-    const Kernel& kernel;
-    const Truncation& truncation;
-    Scratch& scratch;
-    IdSink* sink;
-    size_t begin = scratch.ids.count;  // of this text's ids
-    size_t given = 0;                  // ids that went to the sink
+Tokenizer::Run::Run(const Tokenizer& tokenizer, const Kernel& kernel, const Truncation& truncation,
+                    Scratch& scratch, IdSink* sink)
+    : tokenizer_(tokenizer),
+      truncation_(truncation),
+      scratch_(scratch),
+      sink_(sink),
+      reader_(tokenizer.normalized_tokens_ ? *tokenizer.normal_words_ : tokenizer.words_, kernel,
+              scratch.words),
+      begin_(scratch.ids.count) {}
 
-    bool is_cut = false;
-    bool is_stopped = false;
-
-    // Nothing more of the text matters.
-    bool is_full() const {
-        if (is_stopped) return true;
-        return !truncation.keep_end && scratch.ids.count - begin + given > truncation.max_length;
+void Tokenizer::Run::take(std::string_view piece, bool ends_text) {
+    if (is_full()) return;
+    if (tokenizer_.raw_tokens_.empty()) {
+        take_raw(piece, ends_text);
+        return;
     }
+    const char* end = piece.data() + piece.size();
+    tokenizer_.raw_tokens_.split(
+        piece,
+        [&](std::string_view text) {
+            take_raw(text, ends_text || text.data() + text.size() != end);
+        },
+        [&](uint32_t id) { take_id(id); });
+}
 
-    void take_words(const BertWords& words, std::string_view text) {
-        BertWords::Reader reader(words, kernel, text, scratch.words);
-        for (size_t window = 1; !is_full() && reader.next(); ++window) {
-            tokenizer.wordpiece_.encode(scratch.words, scratch.cache, scratch.ids);
-            drain();
-            if (window % kWindowsBetweenAsking == 0 && sink != nullptr && !sink->goes_on())
-                is_stopped = true;
-        }
+// Nothing more of the text matters.
+bool Tokenizer::Run::is_full() const {
+    if (is_stopped_) return true;
+    return !truncation_.keep_end && scratch_.ids.count - begin_ + given_ > truncation_.max_length;
+}
+
+// Text without raw tokens. It ends where a token or nothing follows.
+void Tokenizer::Run::take_raw(std::string_view text, bool ends) {
+    if (is_full()) return;
+    if (!tokenizer_.normalized_tokens_) {
+        take_words(text, ends);
+        return;
     }
+    std::string& normal = scratch_.normal;
+    normal.clear();
+    tokenizer_.words_.normalize(text, normal);
+    const char* end = normal.data() + normal.size();
+    tokenizer_.normalized_tokens_->split(
+        normal,
+        [&](std::string_view words) {
+            take_words(words, ends || words.data() + words.size() != end);
+        },
+        [&](uint32_t id) { take_id(id); });
+    if (ends && !reader_.is_idle()) take_words({}, true);  // of the piece before
+}
 
-    void take_piece(std::string_view text) {
-        if (is_full()) return;
-        if (!tokenizer.normalized_tokens_) {
-            take_words(tokenizer.words_, text);
-            return;
-        }
-        scratch.normal.clear();
-        tokenizer.words_.normalize(text, scratch.normal);
-        tokenizer.normalized_tokens_->split(
-            scratch.normal,
-            [&](std::string_view piece) { take_words(*tokenizer.normal_words_, piece); },
-            [&](uint32_t id) { take_id(id); });
-    }
-
-    void take_id(uint32_t id) {
-        if (is_full()) return;
-        scratch.ids.reserve(1);
-        scratch.ids.ids[scratch.ids.count++] = id;
+void Tokenizer::Run::take_words(std::string_view text, bool ends) {
+    reader_.feed(text, ends);
+    for (size_t window = 1; !is_full() && reader_.next(); ++window) {
+        tokenizer_.wordpiece_.encode(scratch_.words, scratch_.cache, scratch_.ids);
         drain();
+        if (window % kWindowsBetweenAsking == 0 && sink_ != nullptr && !sink_->goes_on())
+            is_stopped_ = true;
     }
+}
 
-    void drain() {
-        if (truncation.keep_end && truncation.max_length != Truncation::kUnlimited) {
-            // Only the last ids matter.
-            if (scratch.ids.count - begin > truncation.max_length + kPieceIds) keep_last();
-            return;
-        }
-        if (sink == nullptr || scratch.ids.count < kPieceIds || is_full()) return;
-        is_stopped = !sink->take({scratch.ids.ids.data(), scratch.ids.count});
-        given += scratch.ids.count - begin;
-        scratch.ids.count = begin = 0;
-    }
+void Tokenizer::Run::take_id(uint32_t id) {
+    if (!reader_.is_idle()) take_words({}, true);  // a word before the piece that this begins
+    if (is_full()) return;
+    scratch_.ids.reserve(1);
+    scratch_.ids.ids[scratch_.ids.count++] = id;
+    drain();
+}
 
-    void keep_last() {
-        uint32_t* ids = scratch.ids.ids.data() + begin;
-        const size_t count = scratch.ids.count - begin;
-        std::memmove(ids, ids + (count - truncation.max_length),
-                     truncation.max_length * sizeof *ids);
-        scratch.ids.count = begin + truncation.max_length;
-        is_cut = true;
+void Tokenizer::Run::drain() {
+    if (truncation_.keep_end && truncation_.max_length != Truncation::kUnlimited) {
+        // Only the last ids matter.
+        if (scratch_.ids.count - begin_ > truncation_.max_length + kPieceIds) keep_last();
+        return;
     }
+    if (sink_ == nullptr || scratch_.ids.count < kPieceIds || is_full()) return;
+    is_stopped_ = !sink_->take({scratch_.ids.ids.data(), scratch_.ids.count});
+    given_ += scratch_.ids.count - begin_;
+    scratch_.ids.count = begin_ = 0;
+}
 
-    Encoded finish() {
-        if (scratch.ids.count - begin + given > truncation.max_length) {
-            if (truncation.keep_end) keep_last();
-            scratch.ids.count = begin + (truncation.max_length - given);
-            is_cut = true;
-        }
-        return {scratch.ids.count - begin + given, is_cut};
+void Tokenizer::Run::keep_last() {
+    uint32_t* ids = scratch_.ids.ids.data() + begin_;
+    const size_t count = scratch_.ids.count - begin_;
+    std::memmove(ids, ids + (count - truncation_.max_length), truncation_.max_length * sizeof *ids);
+    scratch_.ids.count = begin_ + truncation_.max_length;
+    is_cut_ = true;
+}
+
+Encoded Tokenizer::Run::finish() {
+    if (scratch_.ids.count - begin_ + given_ > truncation_.max_length) {
+        if (truncation_.keep_end) keep_last();
+        scratch_.ids.count = begin_ + (truncation_.max_length - given_);
+        is_cut_ = true;
     }
-};
+    return {scratch_.ids.count - begin_ + given_, is_cut_};
+}
 
 Encoded Tokenizer::encode(const Kernel& kernel, std::string_view text, const Truncation& truncation,
                           Scratch& scratch, IdSink* sink) const {
-    Run run{*this, kernel, truncation, scratch, sink};
-    if (raw_tokens_.empty()) {
-        run.take_piece(text);
-    } else {
-        raw_tokens_.split(
-            text, [&](std::string_view piece) { run.take_piece(piece); },
-            [&](uint32_t id) { run.take_id(id); });
-    }
+    Run run(*this, kernel, truncation, scratch, sink);
+    run.take(text, true);
     return run.finish();
+}
+
+size_t Tokenizer::piece_end(std::string_view text) const {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+    const size_t least = text.size() - std::min(text.size(), kSearchedBytes);
+    for (size_t end = text.size(); end > least;) {
+        size_t begin = end - 1;
+        while (unicode::is_continuation(bytes[begin])) --begin;
+        uint32_t code_point;
+        unicode::decode(bytes + begin, code_point);
+        if (may_cut_behind(code_point)) return end;
+        end = begin;
+    }
+    return 0;
+}
+
+// Added tokens must be found as they would be in the whole text, and marks put in the same order.
+// The words themselves may be cut anywhere.
+bool Tokenizer::may_cut_behind(uint32_t code_point) const {
+    if (!raw_tokens_.may_cut_behind(code_point)) return false;
+    if (!normalized_tokens_) return true;
+    const std::optional<uint32_t> normal = words_.normal_end_of(code_point);
+    return normal && normalized_tokens_->may_cut_behind(*normal);
 }
 
 }  // namespace nibblevec

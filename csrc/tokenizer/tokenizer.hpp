@@ -19,7 +19,7 @@
 
 namespace nibblevec {
 
-// Takes the ids of a long text in pieces.
+// Takes the ids of long texts in pieces.
 class IdSink {
   public:
     virtual ~IdSink() = default;
@@ -82,11 +82,43 @@ class Tokenizer {
 
     static constexpr size_t kPieceIds = size_t{1} << 16;
 
+    // The way of one text, which may come in pieces.
+    class Run {
+      public:
+        // All of it borrowed, and the scratch nobody else's until the end.
+        Run(const Tokenizer& tokenizer, const Kernel& kernel, const Truncation& truncation,
+            Scratch& scratch, IdSink* sink);
+        // Pieces but the last end at a `piece_end`. They need not outlive the call.
+        void take(std::string_view piece, bool ends_text);
+        Encoded finish();
+
+      private:
+        bool is_full() const;
+        void take_raw(std::string_view text, bool ends);
+        void take_words(std::string_view text, bool ends);
+        void take_id(uint32_t id);
+        void drain();
+        void keep_last();
+
+        const Tokenizer& tokenizer_;
+        const Truncation& truncation_;
+        Scratch& scratch_;
+        IdSink* sink_;
+        BertWords::Reader reader_;
+        size_t begin_;      // of this text's ids
+        size_t given_ = 0;  // ids that went to the sink
+        bool is_cut_ = false;
+        bool is_stopped_ = false;
+    };
+
+    // The last place where `text` may be cut, whatever comes next; 0 if there is none near its end.
+    size_t piece_end(std::string_view text) const;
+
     // Every id is below it.
     size_t id_limit() const { return id_limit_; }
 
   private:
-    struct Run;
+    bool may_cut_behind(uint32_t code_point) const;
 
     size_t id_limit_;
     BertWords words_;

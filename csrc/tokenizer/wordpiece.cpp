@@ -106,7 +106,9 @@ WordPiece::WordPiece(std::span<const std::string_view> tokens, std::span<const u
 size_t WordPiece::match(const uint8_t* word, size_t byte_count, uint32_t* ids) const {
     ids[0] = settings_.unknown_id;
     const size_t max_characters = settings_.max_input_chars_per_word;
-    if (byte_count > max_characters && unicode::count_characters(word, byte_count) > max_characters)
+    if (byte_count > max_characters &&
+        (byte_count > unicode::kMaxBytes * max_characters ||
+         unicode::count_characters(word, byte_count) > max_characters))
         return 1;
     size_t count = 0;
     uint32_t root = first_root_;

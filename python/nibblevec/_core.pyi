@@ -42,6 +42,7 @@ class Tokenizer:
         first_number: int = 0,
         threads: int = 1,
         kernel: str | None = None,
+        piece_characters: int | None = None,
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], int]: ...
 
 class TokenRules:
@@ -69,6 +70,7 @@ def encode(
     first_number: int = 0,
     threads: int = 1,
     kernel: str | None = None,
+    piece_characters: int | None = None,
 ) -> int: ...
 def scan_words(
     text: NDArray[np.uint8], *, lowercase: bool, kernel: str | None = None

@@ -313,8 +313,12 @@ class NativeTokenizer:
         first_row: int = 0,
         threads: int = 1,
         kernel: str | None = None,
+        piece_characters: int | None = None,
     ) -> TokenIds:
-        """See `Tokenizer`; ``kernel`` names an instruction set."""
+        """See `Tokenizer`; ``kernel`` names an instruction set.
+
+        Longer texts than ``piece_characters`` are read in pieces.
+        """
         tokens = self._tokenizer.encode(
             texts,
             max_length=truncation.max_length,
@@ -323,6 +327,7 @@ class NativeTokenizer:
             first_number=first_row,
             threads=threads,
             kernel=kernel,
+            piece_characters=piece_characters,
         )
         return self._rules.without_dropped(TokenIds(*tokens))
 
@@ -337,8 +342,9 @@ class NativeTokenizer:
         first_row: int = 0,
         threads: int = 1,
         kernel: str | None = None,
+        piece_characters: int | None = None,
     ) -> int:
-        """See `Tokenizer`; ``kernel`` names an instruction set."""
+        """See `Tokenizer`; ``kernel`` and ``piece_characters`` as for `encode_batch`."""
         return _core.encode(
             self._tokenizer,
             model.table.native,
@@ -355,6 +361,7 @@ class NativeTokenizer:
             first_number=first_row,
             threads=threads,
             kernel=kernel,
+            piece_characters=piece_characters,
         )
 
 

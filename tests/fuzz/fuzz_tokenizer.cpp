@@ -1,6 +1,6 @@
 // libFuzzer's entry to the tokenizer; CONTRIBUTING.md has the command. Any text, in any of the
 // storages of a Python str, under every setting: no error of memory, and the same ids from every
-// kernel, whether they come in pieces or at once.
+// kernel, whether the text is read in pieces or at once.
 #include <array>
 #include <cstdlib>
 #include <cstring>
@@ -56,18 +56,20 @@ struct Collected final : IdSink {
         ids.insert(ids.end(), more.begin(), more.end());
         return true;
     }
+    bool goes_on() override { return true; }
 };
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    if (size < 2) return 0;
+    if (size < 3) return 0;
     const Tokenizer& tokenizer = tokenizer_of(data[0] % kSettings);
     const auto width = static_cast<uint8_t>(1u << data[1] % 3);
     Truncation truncation;
     if (data[1] & 0x80) truncation = {data[1] / 4u % 8u, (data[1] & 0x40) != 0};
-    data += 2;
-    size -= 2;
+    const size_t piece_characters = data[2] % 64u + 1;
+    data += 3;
+    size -= 3;
 
     // Its own memory, so that reading past its end shows.
     const size_t length = size / width;
@@ -82,20 +84,24 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const TextView view{exact.get(), length, width, is_ascii};
 
     std::vector<uint32_t> first;
+    bool is_first = true;
     for (const Kernel* kernel : supported_kernels()) {
-        const Tokenizer::Borrowed borrowed(tokenizer);
-        std::string_view text;
-        try {
-            text = utf8_of(view, 0, (*borrowed).text);
-        } catch (const LoneSurrogate&) {
-            return 0;
+        for (const size_t most : {length + 1, piece_characters}) {
+            const Tokenizer::Borrowed borrowed(tokenizer);
+            Collected collected;
+            try {
+                const Encoded encoded = encode_text(tokenizer, *kernel, view, 0, truncation,
+                                                    *borrowed, collected, most);
+                collected.take({(*borrowed).ids.ids.data(), (*borrowed).ids.count});
+                if (collected.ids.size() != encoded.id_count) std::abort();
+            } catch (const LoneSurrogate&) {
+                if (!is_first) std::abort();
+                return 0;
+            }
+            if (is_first) first = collected.ids;
+            if (collected.ids != first) std::abort();
+            is_first = false;
         }
-        Collected collected;
-        const Encoded encoded = tokenizer.encode(*kernel, text, truncation, *borrowed, &collected);
-        collected.take({(*borrowed).ids.ids.data(), (*borrowed).ids.count});
-        if (collected.ids.size() != encoded.id_count) std::abort();
-        if (kernel == supported_kernels().front()) first = collected.ids;
-        if (collected.ids != first) std::abort();
     }
     return 0;
 }

@@ -6,7 +6,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -17,7 +17,7 @@ from kernel import Contestant, timed
 from texts import LONG, SCRIPTS, SHORT, Generator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from report import Figure
 
@@ -25,7 +25,9 @@ THREADS_TEXTS = {SHORT: 60_000, LONG: 8_000}
 COUNTED_DIMS = 32  # of many texts: so that a million vectors are 128 MB
 DISTINCT_TEXTS = 100_000
 LENGTHS_REPEATS = 3
-LEAST_BYTES = 1 << 20  # of texts in a call
+LEAST_BYTES = 1_000_000  # of texts in a call
+TIMED_BYTES = 8_000_000  # in calls one after the other, at least
+EMPTY_TEXTS = 1000
 
 
 @click.command()
@@ -100,34 +102,43 @@ def length(json_file: Path | None, max_mb: int, max_texts: int, core: int | None
     with tempfile.TemporaryDirectory() as name:
         write_models(Path(name))
         encoder = encoder_of(Path(name), threads=1)
-        for pattern, unit in patterns(generator):
-            size = 1000
-            while size <= max_mb * 1_000_000:
-                text = repeated(unit, size)
-                texts = [text] * max(1, LEAST_BYTES // size)
-                seconds = least_seconds(partial(encoder.encode, texts))
-                figures.append(
-                    {
-                        "what": "length",
-                        "pattern": pattern,
-                        "text_bytes": size,
-                        "ms_per_mb": seconds * 1e3 / (len(texts) * len(text.encode()) / 1e6),
-                    }
-                )
-                size *= 10
+        calls_of: dict[str, Callable[[list[str]], object]] = {
+            "tokenize": encoder.tokenize,
+            "encode, 512 dims": encoder.encode,
+            "encode, 32 dims": partial(encoder.encode, truncate_dim=COUNTED_DIMS),
+        }
+        for call, run in calls_of.items():
+            empty = least_seconds(partial(run, [""] * EMPTY_TEXTS), calls=10)
+            for pattern, unit in patterns(generator):
+                size = 1000
+                while size <= max_mb * 1_000_000:
+                    texts = cut(unit, size)
+                    text_bytes = sum(len(text.encode()) for text in texts)
+                    calls = max(1, TIMED_BYTES // text_bytes)
+                    seconds = least_seconds(partial(run, texts), calls)
+                    figures.append(
+                        {
+                            "what": "length",
+                            "call": call,
+                            "us_per_empty_text": empty / EMPTY_TEXTS * 1e6,
+                            "pattern": pattern,
+                            "text_bytes": size,
+                            "ms_per_mb": seconds * 1e3 / (text_bytes / 1e6),
+                        }
+                    )
+                    size *= 10
         short = generator.english(SHORT)(min(DISTINCT_TEXTS, max_texts))
         few = encoder_of(Path(name), threads=1, truncate_dim=COUNTED_DIMS)
         count = 1000
         while count <= max_texts:
             texts = (short * -(-count // len(short)))[:count]
-            calls = max(1, 10_000 // count)
-            run = partial(repeat, partial(few.encode, texts), calls)
+            seconds = least_seconds(partial(few.encode, texts), calls=max(1, 10_000 // count))
             figures.append(
                 {
                     "what": "count",
                     "texts": count,
                     "dims": COUNTED_DIMS,
-                    "us_per_text": least_seconds(run) / calls / count * 1e6,
+                    "us_per_text": seconds / count * 1e6,
                 }
             )
             count *= 10
@@ -152,24 +163,21 @@ def patterns(generator: Generator) -> Iterator[tuple[str, str]]:
     yield "prose without spaces", "".join(filter(str.isalpha, prose))
 
 
-def repeated(unit: str, size: int) -> str:
-    """A text of about so many bytes in UTF-8."""
+def cut(unit: str, size: int) -> list[str]:
+    """Texts of about so many bytes in UTF-8: always the same content, cut where a text is full."""
     encoded = unit.encode()
-    whole = (encoded * -(-size // len(encoded)))[:size]
-    return whole.decode(errors="ignore")
+    byte_count = max(size, LEAST_BYTES)
+    whole = (encoded * -(-byte_count // len(encoded)))[:byte_count].decode(errors="ignore")
+    characters = max(1, len(whole) * size // byte_count)
+    return [whole[begin : begin + characters] for begin in range(0, len(whole), characters)]
 
 
-def repeat(run: Any, calls: int) -> None:
-    """Do it so often."""
-    for _ in range(calls):
-        run()
-
-
-def least_seconds(run: Any) -> float:
-    """Of a few runs: what disturbs only adds."""
+def least_seconds(run: Callable[[], object], calls: int = 1) -> float:
+    """CPU time of a call, in the best of a few series: what disturbs only adds."""
     found: list[float] = []
     for _ in range(LENGTHS_REPEATS):
-        begin = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - begin)
+        begin = time.process_time()
+        for _ in range(calls):
+            run()
+        found.append((time.process_time() - begin) / calls)
     return min(found)

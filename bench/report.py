@@ -242,14 +242,21 @@ def _pairs(figures: Sequence[Figure]) -> list[str]:
 
 
 def _lengths(figures: Sequence[Figure]) -> list[str]:
+    lines: list[str] = []
     of_command = [figure for figure in figures if figure["what"] == "length"]
     sizes = sorted({figure["text_bytes"] for figure in of_command})
-    rows = []
-    for pattern, group in itertools.groupby(of_command, lambda figure: figure["pattern"]):
-        times = [figure["ms_per_mb"] for figure in group]
-        rows.append([pattern, *(f"{time:.2f}" for time in times), f"{times[-1] / min(times):.2f}"])
-    header = ["text of", *(f"{size // 1000} KB" for size in sizes), "longest / least"]
-    return _table("Milliseconds for a MB, by the length of a text", header, rows)
+    header = ["text of", *(f"{size // 1000} KB" for size in sizes), "worst / best"]
+    for call, of_call in itertools.groupby(of_command, lambda figure: figure["call"]):
+        rows = []
+        for pattern, group in itertools.groupby(of_call, lambda figure: figure["pattern"]):
+            one = list(group)
+            empty = one[0]["us_per_empty_text"]
+            times = [figure["ms_per_mb"] for figure in one]
+            ratio = f"{max(times) / min(times):.2f}"
+            rows.append([pattern, *(f"{time:.2f}" for time in times), ratio])
+        title = f"Milliseconds for a MB, by the length of a text: {call} ({empty:.2f} us if empty)"
+        lines += _table(title, header, rows)
+    return lines
 
 
 def _counts(figures: Sequence[Figure]) -> list[str]:

@@ -106,8 +106,31 @@ Tokenizer::Run::Run(const Tokenizer& tokenizer, const Kernel& kernel, const Trun
               scratch.words),
       begin_(scratch.ids.count) {}
 
+// Nothing more of the text matters.
+inline bool Tokenizer::Run::is_full() const {
+    if (is_stopped_) return true;
+    return !truncation_.keep_end && scratch_.ids.count - begin_ + given_ > truncation_.max_length;
+}
+
+inline void Tokenizer::Run::take_words(std::string_view text, bool ends) {
+    reader_.feed(text, ends);
+    for (size_t window = 1; !is_full() && reader_.next(); ++window) {
+        tokenizer_.wordpiece_.encode(scratch_.words, scratch_.cache, scratch_.ids);
+        drain();
+        if (window % kWindowsBetweenAsking == 0 && sink_ != nullptr && !sink_->goes_on())
+            is_stopped_ = true;
+    }
+}
+
+// Text without raw tokens. It ends where a token or nothing follows.
+inline void Tokenizer::Run::take_raw(std::string_view text, bool ends) {
+    if (tokenizer_.normalized_tokens_)
+        take_normalized(text, ends);
+    else
+        take_words(text, ends);
+}
+
 void Tokenizer::Run::take(std::string_view piece, bool ends_text) {
-    if (is_full()) return;
     if (tokenizer_.raw_tokens_.empty()) {
         take_raw(piece, ends_text);
         return;
@@ -121,19 +144,8 @@ void Tokenizer::Run::take(std::string_view piece, bool ends_text) {
         [&](uint32_t id) { take_id(id); });
 }
 
-// Nothing more of the text matters.
-bool Tokenizer::Run::is_full() const {
-    if (is_stopped_) return true;
-    return !truncation_.keep_end && scratch_.ids.count - begin_ + given_ > truncation_.max_length;
-}
-
-// Text without raw tokens. It ends where a token or nothing follows.
-void Tokenizer::Run::take_raw(std::string_view text, bool ends) {
+void Tokenizer::Run::take_normalized(std::string_view text, bool ends) {
     if (is_full()) return;
-    if (!tokenizer_.normalized_tokens_) {
-        take_words(text, ends);
-        return;
-    }
     std::string& normal = scratch_.normal;
     normal.clear();
     tokenizer_.words_.normalize(text, normal);
@@ -144,28 +156,23 @@ void Tokenizer::Run::take_raw(std::string_view text, bool ends) {
             take_words(words, ends || words.data() + words.size() != end);
         },
         [&](uint32_t id) { take_id(id); });
-    if (ends && !reader_.is_idle()) take_words({}, true);  // of the piece before
+    if (ends) end_words();
 }
 
-void Tokenizer::Run::take_words(std::string_view text, bool ends) {
-    reader_.feed(text, ends);
-    for (size_t window = 1; !is_full() && reader_.next(); ++window) {
-        tokenizer_.wordpiece_.encode(scratch_.words, scratch_.cache, scratch_.ids);
-        drain();
-        if (window % kWindowsBetweenAsking == 0 && sink_ != nullptr && !sink_->goes_on())
-            is_stopped_ = true;
-    }
+// A word that came with the piece before waits until it is known to end.
+void Tokenizer::Run::end_words() {
+    if (!reader_.is_idle()) take_words({}, true);
 }
 
 void Tokenizer::Run::take_id(uint32_t id) {
-    if (!reader_.is_idle()) take_words({}, true);  // a word before the piece that this begins
+    end_words();
     if (is_full()) return;
     scratch_.ids.reserve(1);
     scratch_.ids.ids[scratch_.ids.count++] = id;
     drain();
 }
 
-void Tokenizer::Run::drain() {
+inline void Tokenizer::Run::drain() {
     if (truncation_.keep_end && truncation_.max_length != Truncation::kUnlimited) {
         // Only the last ids matter.
         if (scratch_.ids.count - begin_ > truncation_.max_length + kPieceIds) keep_last();

@@ -95,7 +95,9 @@ class Tokenizer {
       private:
         bool is_full() const;
         void take_raw(std::string_view text, bool ends);
+        void take_normalized(std::string_view text, bool ends);
         void take_words(std::string_view text, bool ends);
+        void end_words();
         void take_id(uint32_t id);
         void drain();
         void keep_last();

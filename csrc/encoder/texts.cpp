@@ -85,7 +85,8 @@ LoneSurrogate::LoneSurrogate(size_t text, size_t position)
 
 std::string_view utf8_of(const TextView& text, size_t number, std::vector<uint8_t>& buffer) {
     if (text.is_ascii) return as_text(text.data, text.length);
-    return as_text(buffer.data(), append_utf8(text, 0, text.length, number, 0, buffer));
+    const size_t byte_count = append_utf8(text, 0, text.length, number, 0, buffer);
+    return as_text(buffer.data(), byte_count);
 }
 
 Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, const TextView& text,

@@ -64,12 +64,13 @@ std::vector<Number> copied(const std::optional<Array<Number>>& numbers, const ch
 void bind_encoder(py::module_& module) {
     py::class_<TokenRules>(module, "TokenRules")
         .def(py::init([](const std::optional<Array<uint32_t>>& row_of_id,
-                         const std::optional<Array<double>>& weight_of_id,
+                         const std::optional<Array<double>>& weight_of_id, bool wide_weights,
                          std::optional<uint32_t> dropped_id) {
                  return TokenRules(copied(row_of_id, "row_of_id"),
-                                   copied(weight_of_id, "weight_of_id"), dropped_id);
+                                   copied(weight_of_id, "weight_of_id"), wide_weights, dropped_id);
              }),
-             py::arg("row_of_id"), py::arg("weight_of_id"), py::arg("dropped_id"));
+             py::arg("row_of_id"), py::arg("weight_of_id"), py::arg("wide_weights"),
+             py::arg("dropped_id"));
     module.def("encode", &encode, py::arg("tokenizer"), py::arg("table"), py::arg("texts"),
                py::arg("out").noconvert(), py::kw_only(), py::arg("dynamic_tanh") = py::none(),
                py::arg("normalization") = py::none(), py::arg("normalize") = false,

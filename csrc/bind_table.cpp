@@ -97,8 +97,8 @@ void pool(const Table& table, const py::array& ids, const Array<int64_t>& offset
     const std::vector<uint32_t> row_ids = checked_row_ids(ids, table.view().row_count);
     const std::vector<int64_t> bag_offsets = checked_offsets(offsets, row_ids.size());
     const size_t dims = checked_out_dims(out, bag_offsets.size() - 1, table);
-    if (wide_sums ? weights.has_value() : wide_weights.has_value())
-        throw py::value_error("weights are not as wide as sums");
+    if (weights && (wide_sums || wide_weights))
+        throw py::value_error("weights are not as wide as sums, or given twice");
     const BagHead head =
         bag_head(dynamic_tanh, table, dims, mean, normalization, normalize, wide_sums);
     const Bags bags{row_ids.data(), checked_weights(weights, row_ids.size(), out),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,15 @@ DIMS = (
 )
 # Tokens, and how many of them in a first piece.
 COUNTS = ((0, 0), (1, 0), (2, 1), (7, 7), (8, 3), (9, 0), (31, 30), (64, 0), (65, 1), (130, 70))
+
+
+# In the order of the kernel's `Norm`.
+NORMS: tuple[Callable[[reference.FloatArray], reference.FloatArray], ...] = (
+    np.copy,
+    reference.normalize,
+    reference.normalize_model2vec,
+    reference.normalize_model2vec_float16,
+)
 
 
 def number(value: int) -> bytes:
@@ -63,23 +72,24 @@ def head_cases(random: np.random.Generator) -> Iterator[bytes]:
     )
     empty = np.empty(0, np.float32)
     flags = (False, True)
-    for (dim, dims), dyt, mean, normalize in product(DIMS, flags, flags, flags):
+    for (dim, dims), dyt, mean, norm in product(DIMS, flags, flags, range(len(NORMS))):
         vectors = random.standard_normal((3, dim)).astype(np.float32) if dyt else None
         for width in (0.1, 4.0, None):
             row = np.resize(special, dims)
             if width is not None:
                 row = (width * random.standard_normal(dims)).astype(np.float32)
             token_count = int(random.integers(0, 20))
-            expected = reference.head(
+            vector = reference.head(
                 row[None],
                 np.array([token_count]),
                 vectors=None if vectors is None else (vectors[0], vectors[1], vectors[2]),
                 with_mean=mean,
-                with_normalize=normalize,
-            )[0]
+                with_normalize=False,
+            )
+            expected = NORMS[norm](vector)[0]
             alpha, beta, bias = (empty,) * 3 if vectors is None else vectors
             yield (
-                b"".join(map(number, (HEAD, dims, token_count, mean, normalize, alpha.size)))
+                b"".join(map(number, (HEAD, dims, token_count, mean, norm, alpha.size)))
                 + alpha.tobytes()
                 + beta.tobytes()
                 + bias.tobytes()

@@ -116,7 +116,8 @@ struct SumCase : Case {
 
 struct HeadCase : Case {
     size_t dims, token_count;
-    bool mean, normalize;
+    bool mean;
+    Norm norm;
     std::vector<float> alpha, beta, bias;  // none: no DyT
     std::vector<float> row, expected;
 
@@ -124,7 +125,7 @@ struct HeadCase : Case {
         dims = reader.number();
         token_count = reader.number();
         mean = reader.number() != 0;
-        normalize = reader.number() != 0;
+        norm = static_cast<Norm>(reader.number());
         const uint64_t head_dims = reader.number();
         alpha = reader.array<float>(head_dims);
         beta = reader.array<float>(head_dims);
@@ -138,7 +139,6 @@ struct HeadCase : Case {
         const auto b = exact(beta);
         const auto c = exact(bias);
         const auto y = exact(row);
-        const Norm norm = normalize ? Norm::torch : Norm::none;
         const HeadView head = alpha.empty() ? HeadView{nullptr, nullptr, nullptr, mean, norm}
                                             : HeadView{a.get(), b.get(), c.get(), mean, norm};
         kernel.apply_head(head, token_count, dims, y.get());

@@ -249,7 +249,7 @@ def sum_rows(
     rows: FloatArray,
     ids: IntArray,
     offsets: Sequence[int] | IntArray,
-    token_weights: FloatArray | None = None,
+    token_weights: NDArray[np.floating[Any]] | None = None,
 ) -> FloatArray:
     """Sums of bags of rows, [bags, dim]: from +0.0, one addition a token, in token order.
 
@@ -257,7 +257,8 @@ def sum_rows(
         rows: decoded table, float32 [rows, dim].
         ids: [tokens].
         offsets: [bags + 1].
-        token_weights: float32 [tokens]; each multiplies its decoded row first.
+        token_weights: float32 or float64 [tokens]; each multiplies its decoded row first, and the
+            product is rounded to float32.
     """
     sums = np.zeros((len(offsets) - 1, rows.shape[1]), np.float32)
     with np.errstate(all="ignore"):
@@ -265,7 +266,7 @@ def sum_rows(
             for token in range(int(offsets[bag]), int(offsets[bag + 1])):
                 row = rows[ids[token]]
                 if token_weights is not None:
-                    row = row * token_weights[token]
+                    row = (row * token_weights[token]).astype(np.float32)
                 sums[bag] += row
     return sums
 
@@ -355,6 +356,12 @@ def normalize_model2vec(x: FloatArray) -> FloatArray:
     with np.errstate(all="ignore"):
         norms = np.array([np.sqrt(_pairwise_sum(row * row)) + f32(1e-32) for row in x])
         return x / norms.astype(np.float32)[:, None]
+
+
+def normalize_model2vec_float16(x: FloatArray) -> FloatArray:
+    """The same of numbers that are rounded to float16 first."""
+    with np.errstate(all="ignore"):
+        return normalize_model2vec(x.astype(np.float16).astype(np.float32))
 
 
 def _pairwise_sum(numbers: FloatArray) -> np.float32:

@@ -43,12 +43,13 @@ BagPooler::BagPooler(const Kernel& kernel, const TableView& table, const BagHead
       head_(head),
       sum_rows_(kernel.sum_rows[static_cast<size_t>(table.format)]),
       sum_(head.own_dims == head.dims ? 0 : head.own_dims),
-      wide_sum_(head.wide_sums ? head.own_dims : 0),
-      decoded_(head.wide_sums ? table.dim : 0) {}
+      wide_sum_(head.wide_sums ? head.own_dims : 0) {}
 
 void BagPooler::add(const Tokens& tokens, const double* wide_weights, float* row) {
     if (head_.wide_sums)
         add_wide(tokens, wide_weights);
+    else if (wide_weights)
+        add_weighted(tokens, wide_weights, sum_of(row));
     else
         sum_rows_(table_, tokens, head_.own_dims, token_count_ > 0, sum_of(row));
     token_count_ += tokens.count;
@@ -71,11 +72,22 @@ void BagPooler::finish(float* row) {
 
 void BagPooler::add_wide(const Tokens& tokens, const double* wide_weights) {
     if (token_count_ == 0) std::fill(wide_sum_.begin(), wide_sum_.end(), 0.0);
+    decoded_.resize(table_.dim);
     for (size_t i = 0; i < tokens.count; ++i) {
         decode_row(table_, tokens.ids[i], decoded_.data());
         const double weight = wide_weights ? wide_weights[i] : 1.0;
         for (size_t dim = 0; dim < wide_sum_.size(); ++dim)
             wide_sum_[dim] += static_cast<double>(decoded_[dim]) * weight;
+    }
+}
+
+void BagPooler::add_weighted(const Tokens& tokens, const double* wide_weights, float* sum) {
+    if (token_count_ == 0) std::fill(sum, sum + head_.own_dims, 0.0f);
+    decoded_.resize(table_.dim);
+    for (size_t i = 0; i < tokens.count; ++i) {
+        decode_row(table_, tokens.ids[i], decoded_.data());
+        for (size_t dim = 0; dim < head_.own_dims; ++dim)
+            sum[dim] += static_cast<float>(static_cast<double>(decoded_[dim]) * wide_weights[i]);
     }
 }
 

@@ -15,7 +15,7 @@ namespace nibblevec {
 struct Bags {
     const uint32_t* ids;
     const float* weights;        // one an id, or null
-    const double* wide_weights;  // the same where sums are float64
+    const double* wide_weights;  // or float64 ones, or null
     const int64_t* offsets;
     size_t bag_count;
 };
@@ -40,7 +40,8 @@ class BagPooler {
   public:
     BagPooler(const Kernel& kernel, const TableView& table, const BagHead& head);
 
-    // Adds tokens to the bag that becomes `row`, float32 [head.dims].
+    // Adds tokens to the bag that becomes `row`, float32 [head.dims]. A row times a wide weight is
+    // rounded once, to float32, unless sums are wide.
     void add(const Tokens& tokens, const double* wide_weights, float* row);
 
     // Ends the bag.
@@ -49,6 +50,7 @@ class BagPooler {
   private:
     float* sum_of(float* row) { return sum_.empty() ? row : sum_.data(); }
     void add_wide(const Tokens& tokens, const double* wide_weights);
+    void add_weighted(const Tokens& tokens, const double* wide_weights, float* sum);
     void round_wide_mean(float* mean);
 
     const Kernel& kernel_;

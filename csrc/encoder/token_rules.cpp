@@ -8,9 +8,10 @@
 namespace nibblevec {
 
 TokenRules::TokenRules(std::vector<uint32_t> row_of_id, std::vector<double> weight_of_id,
-                       std::optional<uint32_t> dropped_id)
+                       bool wide_weights, std::optional<uint32_t> dropped_id)
     : row_of_id_(std::move(row_of_id)),
       weight_of_id_(std::move(weight_of_id)),
+      wide_weights_(wide_weights),
       dropped_id_(dropped_id),
       row_limit_(0) {
     if (!row_of_id_.empty() && !weight_of_id_.empty() && row_of_id_.size() != weight_of_id_.size())

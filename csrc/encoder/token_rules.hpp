@@ -14,8 +14,11 @@ namespace nibblevec {
 class TokenRules {
   public:
     // An empty vector leaves ids, or weights, as they are; if neither is, they are equally long.
-    TokenRules(std::vector<uint32_t> row_of_id, std::vector<double> weight_of_id,
+    TokenRules(std::vector<uint32_t> row_of_id, std::vector<double> weight_of_id, bool wide_weights,
                std::optional<uint32_t> dropped_id);
+
+    // Whether weights are not to be rounded to float32.
+    bool has_wide_weights() const { return wide_weights_; }
 
     // Whether ids below `id_limit` become rows of a table of `row_count` rows.
     bool fit(size_t id_limit, size_t row_count) const;
@@ -29,6 +32,7 @@ class TokenRules {
   private:
     std::vector<uint32_t> row_of_id_;
     std::vector<double> weight_of_id_;
+    bool wide_weights_;
     std::optional<uint32_t> dropped_id_;
     size_t row_limit_;  // every row of `row_of_id_` is below it
 };

@@ -64,7 +64,7 @@ class BlockPooler final : public IdSink {
             const size_t end = i + 1 < text_count_ ? begins_[i + 1] : ids.size();
             begins_[i] = rows_.size();
             const auto text_ids = ids.subspan(begin, end - begin);
-            if (model_.head.wide_sums)
+            if (model_.head.wide_sums || model_.rules->has_wide_weights())
                 model_.rules->append(text_ids, rows_, wide_weights_);
             else
                 model_.rules->append(text_ids, rows_, weights_);

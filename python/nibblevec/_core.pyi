@@ -50,6 +50,7 @@ class TokenRules:
         self,
         row_of_id: NDArray[np.uint32] | None,
         weight_of_id: NDArray[np.floating[Any]] | None,
+        wide_weights: bool,
         dropped_id: int | None,
     ) -> None: ...
 

@@ -56,8 +56,8 @@ class TokenRules(NamedTuple):
             the median length of the vocabulary's tokens, in characters, rounded down.
         drops_unknown: the unknown token is dropped.
         row_of_id: uint32 [ids], each below the rows of the table; None: an id is a row.
-        weight_of_id: float32 [ids], or float64 where the model's sums are, multiplies the row;
-            None: rows count as they are.
+        weight_of_id: float32 or float64 [ids], multiplies the row; the product is rounded to
+            float32 unless the model's sums are float64. None: rows count as they are.
     """
 
     truncation: Truncation | None = None
@@ -233,7 +233,8 @@ class _BoundRules:
         """The same for the native code; None if there is nothing to do."""
         if self.dropped_id is None and self.row_of_id is None and self.weight_of_id is None:
             return None
-        return _core.TokenRules(self.row_of_id, self.weight_of_id, self.dropped_id)
+        wide = self.weight_of_id is not None and self.weight_of_id.dtype == np.float64
+        return _core.TokenRules(self.row_of_id, self.weight_of_id, wide, self.dropped_id)
 
 
 class _NotNativeError(Exception):
@@ -540,13 +541,14 @@ class PackageTokenizer:
             cut_texts += tokens.cut_texts
             row_of_id, weight_of_id = self._rules.row_of_id, self._rules.weight_of_id
             weights = None if weight_of_id is None else weight_of_id[tokens.ids]
+            wide = weights is not None and (model.wide_sums or weights.dtype == np.float64)
             _core.pool(
                 model.table.native,
                 tokens.ids if row_of_id is None else row_of_id[tokens.ids],
                 tokens.offsets,
                 out[begin:end],
-                weights=None if model.wide_sums else weights,
-                wide_weights=weights if model.wide_sums else None,
+                weights=None if wide else weights,
+                wide_weights=weights if wide else None,
                 dynamic_tanh=model.dynamic_tanh,
                 mean=True,
                 normalization=model.normalization,

@@ -17,6 +17,20 @@ def english_lines() -> list[str]:
     return list(dict.fromkeys(line for line in lines if line))
 
 
+def mixed_texts(file: Path | None, count: int) -> list[str]:
+    """So many lines, of a file or of `english_lines`; longer texts; odd ones.
+
+    The odd ones hold what a vocabulary hardly has, and nothing; some begin with it and go on.
+    """
+    lines = file.read_text(encoding="utf-8").splitlines() if file else english_lines()
+    step = max(1, len(lines) // count)
+    chosen = lines[::step][:count]
+    long = [" ".join(chosen[begin : begin + 100]) for begin in range(0, len(chosen), 500)]
+    odd = ["", " ", "\u2603", "\u2603 \U0001f984 ok", "x" * 20_000, "\U0001f600" * 3000]
+    mixed = [f"\U0001f984{line[:20]}\u2603 {line[20:]}" for line in chosen[::10]]
+    return [*chosen, *long, *odd, *mixed, " ".join(chosen[:2000])]
+
+
 def _texts() -> Iterator[str]:
     yield from topics.values()
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):

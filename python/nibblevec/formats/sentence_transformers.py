@@ -9,8 +9,6 @@ import json
 import os
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from nibblevec.formats.safetensors import read_safetensors, write_safetensors
 from nibblevec.formats.tensors import FLOAT_TYPES, rules_of, table_of, tensor_of_table
 from nibblevec.model import Model, Normalization, TokenizerJson
@@ -113,18 +111,15 @@ def load(folder: str, *, mmap: bool = True) -> Model:
     if TABLE_TENSOR in tensors and WEIGHT_TENSOR not in tensors:
         name = TABLE_TENSOR
     table = table_of(tensors, name, (*FLOAT_TYPES, "F64", "I8"), path)
-    is_wide = tensors[name].dtype == "F64"
     if name == TABLE_TENSOR:
         rules = rules_of(tensors, table.rows, path)
-        if rules.weight_of_id is not None and not is_wide:
-            rules = rules._replace(weight_of_id=rules.weight_of_id.astype(np.float32))
     return Model(
         "StaticEmbedding of sentence-transformers",
         table,
         tokenizer,
         normalization=normalization,
         token_rules=rules,
-        wide_sums=is_wide,
+        wide_sums=tensors[name].dtype == "F64",
         **read_settings(folder, table.dim)._asdict(),
     )
 

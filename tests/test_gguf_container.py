@@ -422,14 +422,14 @@ def test_any_byte_changed(tmp_path: Path) -> None:
     refused = 0
     header_bytes = len(SMALL) - padded(VECTOR.nbytes, 32) - 32
     for position in range(header_bytes):
-        for value in (0, 1, 7, 0x7F, 0x80, 0xFF):
+        for value in (0, 0x7F, 0xFF):
             content = bytearray(SMALL)
             content[position] = value
             try:
                 read(tmp_path / "file", bytes(content))
             except ModelFormatError:
                 refused += 1
-    assert refused > 3 * header_bytes
+    assert refused > 1.5 * header_bytes
 
 
 @pytest.mark.malformed

@@ -90,6 +90,12 @@ MODELS: dict[str, Model] = {
             weight_of_id=WEIGHTS.astype(np.float32),
         ),
     ),
+    "float64 weights": a_model(head=False, token_rules=TokenRules(weight_of_id=WEIGHTS)),
+    "wide sums of narrow weights": a_model(
+        head=False,
+        token_rules=TokenRules(weight_of_id=WEIGHTS.astype(np.float32)),
+        wide_sums=True,
+    ),
     "wide": a_model(
         head=False,
         normalization="model2vec",

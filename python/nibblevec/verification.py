@@ -260,23 +260,25 @@ def plain_mean(model: Model, ids: list[int]) -> FloatArray:
     """Mean of the rows of a text, float32 [dim]: from +0.0, one addition a token, in their order.
 
     Args:
-        model: of its table and its token rules; where its sums are wide, all is float64 up to the
-            mean, which is rounded.
+        model: of its table and its token rules. A row times a float64 weight is rounded once;
+            where sums are wide, all is float64 up to the mean.
         ids: of the text.
     """
-    number: type[np.floating[Any]] = np.float64 if model.wide_sums else np.float32
-    total: NDArray[np.floating[Any]] = np.zeros(model.table.dim, number)
     if not ids:
-        return total.astype(np.float32)
+        return np.zeros(model.table.dim, np.float32)
     rules = model.token_rules
-    rows = np.asarray(ids, np.int64)
-    weights = None if rules.weight_of_id is None else rules.weight_of_id[rows].astype(number)
-    if rules.row_of_id is not None:
-        rows = rules.row_of_id[rows].astype(np.int64)
+    numbers = np.asarray(ids, np.int64)
+    row_ids = numbers if rules.row_of_id is None else rules.row_of_id[numbers].astype(np.int64)
+    number: type[np.floating[Any]] = np.float64 if model.wide_sums else np.float32
+    rows: NDArray[np.floating[Any]] = plain_rows(model.table, row_ids).astype(number)
+    total = np.zeros(model.table.dim, number)
     with np.errstate(all="ignore"):
-        for position, row in enumerate(plain_rows(model.table, rows).astype(number)):
-            total += row if weights is None else row * weights[position]
-        return (total / number(len(ids))).astype(np.float32)
+        if rules.weight_of_id is not None:
+            rows = (rows * rules.weight_of_id[numbers, np.newaxis]).astype(number)
+        for row in rows:
+            total += row
+        mean: FloatArray = (total / number(len(ids))).astype(np.float32)
+    return mean
 
 
 def plain_head(

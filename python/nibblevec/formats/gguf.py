@@ -193,10 +193,7 @@ def _token_rules(file: GgufFile, table: Table) -> TokenRules:
         truncation = Truncation(
             None if max_length is None else min(max_length, sys.maxsize), keep_end
         )
-    rules = rules_of(file.tensors, table.rows, file.path, prefix=PREFIX)
-    if rules.weight_of_id is not None and not file.boolean("sse.wide_sums"):
-        rules = rules._replace(weight_of_id=rules.weight_of_id.astype(np.float32, copy=False))
-    return rules._replace(
+    return rules_of(file.tensors, table.rows, file.path, prefix=PREFIX)._replace(
         truncation=truncation,
         cuts_characters=bool(file.boolean("sse.cuts_characters")),
         drops_unknown=bool(file.boolean("sse.drops_unknown")),

@@ -224,6 +224,17 @@ def test_static_embedding_with_the_tensors_of_model2vec(
     )
 
 
+def test_float64_weights_with_a_tokenizer_of_the_package(tmp_path: Path) -> None:
+    tokenizer = bpe_content()
+    ids = len(tokenizer["model"]["vocab"])
+    embeddings = table("float32", 7)
+    tensors = {
+        "embeddings": embeddings, "mapping": mapping(ids), "weights": weights("float64", ids)
+    }  # fmt: skip
+    folder = write_static_embedding(tmp_path / "model", tensors, tokenizer=tokenizer)
+    assert_expected(folder, Expected(embeddings, mapping(ids), weights("float64", ids)))
+
+
 def test_config_of_normalize_that_says_the_usual(tmp_path: Path) -> None:
     weight = table("float32")
     folder = write_static_embedding(

@@ -51,6 +51,7 @@ def in_a_new_process(script: str, *arguments: str) -> str:
         "nibblevec.kernels()",
         "nibblevec.Table.from_buffer(bytes(5 * 4), dim=2).sum_rows([0, 1], [0, 2])",
         "nibblevec.Encoder().similarity([1.0, 2.0], [[3.0, 4.0]])",
+        "nibblevec.semantic_search([1.0, 2.0], [[3.0, 4.0]])",
     ],
 )
 def test_imports_are_late(work: str) -> None:
@@ -86,7 +87,9 @@ def test_version() -> None:
 
 
 def test_names() -> None:
-    assert set(nibblevec.__all__) == {"Encoder", "ModelFormatError", "Table", "kernels"}
+    assert set(nibblevec.__all__) == {
+        *("Encoder", "ModelFormatError", "Table", "kernels", "semantic_search")
+    }
     assert all(hasattr(nibblevec, name) for name in nibblevec.__all__)
 
 

@@ -2,9 +2,10 @@
 
 from nibblevec.encoder import Encoder
 from nibblevec.model_files import ModelFormatError
+from nibblevec.similarity import semantic_search
 from nibblevec.table import Table, kernels
 
-__all__ = ["Encoder", "ModelFormatError", "Table", "kernels"]
+__all__ = ["Encoder", "ModelFormatError", "Table", "kernels", "semantic_search"]
 
 
 def __getattr__(name: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nibblevec.formats import load_model
 from nibblevec.hub import ModelSource, find_model
-from nibblevec.similarity import cosine_similarity
+from nibblevec.similarity import checked_similarity, similarity, similarity_pairwise
 from nibblevec.table import checked_dims, output_array
 from nibblevec.threads import thread_count
 from nibblevec.tokenizer import Truncation, load_package_tokenizer
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from nibblevec.model import Model
+    from nibblevec.similarity import SimilarityName
 
     FloatArray = NDArray[np.float32]
 
@@ -51,6 +52,8 @@ class Encoder:
         prompts: what may be put before texts, by name; added to those of the model, and instead of
             those of the same names.
         default_prompt_name: the prompt of texts for which none is asked; None means the model's.
+        similarity_fn_name: how `similarity` compares: cosine, dot, euclidean or manhattan; None
+            means as the model says, else cosine.
         max_seq_length: cut each text after so many tokens; None means what the model says.
         threads: default of `encode`.
         quantize: pack the table of a float model at load: ``"sse_q4"``, ``"q4_k"`` or ``"q6_k"``,
@@ -67,9 +70,9 @@ class Encoder:
             did not give it.
         ModelFormatError: a file does not hold what it must.
         ValueError: the folder holds no model; ``truncate_dim`` is not in 1..dim; ``threads`` < 1;
-            ``max_seq_length`` < 1; there is no prompt of the name ``default_prompt_name``;
-            ``quantize`` is no packed format, the table is packed in another one, or its dims or
-            weights do not fit it.
+            ``max_seq_length`` < 1; there is no prompt of the name ``default_prompt_name``, or no
+            function ``similarity_fn_name``; ``quantize`` is no packed format, the table is packed
+            in another one, or its dims or weights do not fit it.
 
     >>> model = Encoder()
     >>> vectors = model.encode(["Tea is a hot drink.", "A cup of tea.", "The stock market fell."])
@@ -87,6 +90,7 @@ class Encoder:
         truncate_dim: SupportsIndex | None = None,
         prompts: Mapping[str, str] | None = None,
         default_prompt_name: str | None = None,
+        similarity_fn_name: SimilarityName | None = None,
         max_seq_length: SupportsIndex | None = None,
         threads: SupportsIndex | None = None,
         quantize: str | None = None,
@@ -129,6 +133,7 @@ class Encoder:
         if default_prompt_name is None:
             self._default_prompt_name = self._model.default_prompt_name
         _prompt(self._prompts, self._default_prompt_name)
+        self.similarity_fn_name = similarity_fn_name
         self._threads = None if threads is None else thread_count(threads)
         self._tokenizer = self._model.load_tokenizer()
         self._truncation = self._tokenizer.truncation
@@ -300,20 +305,49 @@ class Encoder:
         """How many texts of the last call were cut at `max_seq_length`."""
         return self._truncated_texts
 
+    @property
+    def similarity_fn_name(self) -> SimilarityName:
+        """How `similarity` and `similarity_pairwise` compare: cosine, dot, euclidean or manhattan.
+
+        May be set, also to sentence-transformers' enum; None means as the model says, else cosine.
+        """
+        return self._similarity_fn_name
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, name: SimilarityName | None) -> None:
+        given = self._model.similarity_fn_name if name is None else name
+        self._similarity_fn_name = checked_similarity(given or "cosine")
+
     def similarity(self, embeddings1: Any, embeddings2: Any) -> FloatArray | torch.Tensor:
-        """Cosine of every vector with every other.
+        """Similarity of every vector with every other, as `similarity_fn_name` says.
 
         Args:
             embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
             embeddings2: [m, dims] or [dims].
 
         Returns:
-            float32 [n, m]. A torch Tensor if torch has been imported, else an array.
+            float32 [n, m]; distances are negated. A torch Tensor if torch has been imported, else
+            an array.
 
         Raises:
             ValueError: more than two dimensions, or different dims.
         """
-        return cosine_similarity(embeddings1, embeddings2)
+        return similarity(embeddings1, embeddings2, self._similarity_fn_name)
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> FloatArray | torch.Tensor:
+        """Similarity of each vector with the one in the same row, as `similarity_fn_name` says.
+
+        Args:
+            embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
+            embeddings2: [n, dims]; or one vector on either side, for all of the other.
+
+        Returns:
+            float32 [n]; a Tensor or an array as `similarity`.
+
+        Raises:
+            ValueError: more than two dimensions, or different dims or rows.
+        """
+        return similarity_pairwise(embeddings1, embeddings2, self._similarity_fn_name)
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
         """Write the model, in a layout that keeps all of it.
@@ -365,6 +399,7 @@ class Encoder:
                 "truncate_dim": self._dims,
                 "prompts": self._prompts,
                 "default_prompt_name": self._default_prompt_name,
+                "similarity_fn_name": self._similarity_fn_name,
                 "threads": self._threads,
             },
             "truncation": self._truncation,

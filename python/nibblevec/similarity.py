@@ -1,50 +1,295 @@
-"""Similarity of vectors."""
+"""Similarity of vectors, and the most similar ones."""
 
 from __future__ import annotations
 
+import operator
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
+    FloatArray = NDArray[np.float32]
+    DoubleArray = NDArray[np.float64]
 
-def cosine_similarity(embeddings1: Any, embeddings2: Any) -> NDArray[np.float32] | torch.Tensor:
-    """Cosine of every vector of ``embeddings1`` with every one of ``embeddings2``.
+SimilarityName = Literal["cosine", "dot", "euclidean", "manhattan"]
+
+SIMILARITY_FUNCTIONS: tuple[SimilarityName, ...] = get_args(SimilarityName)
+
+# Work is done in float64 on so many rows of the left side and so many numbers of the right one
+# (and at most so many rows) at a time: 16 MB each for the right side and for the scores.
+LEFT_ROWS = 256
+RIGHT_ROWS = 8192
+RIGHT_NUMBERS = 1 << 21
+
+NO_ROW = np.iinfo(np.int64).max
+
+
+class Hit(TypedDict):
+    """An entry of what `semantic_search` returns."""
+
+    corpus_id: int
+    score: float
+
+
+def checked_similarity(function: object) -> SimilarityName:
+    """The name of a similarity function, given as a str or as sentence-transformers' enum.
+
+    Raises:
+        ValueError: there is no such function.
+    """
+    name = getattr(function, "value", function)
+    if name not in SIMILARITY_FUNCTIONS:
+        names = ", ".join(SIMILARITY_FUNCTIONS)
+        raise ValueError(f"no similarity function {name!r}; there are {names}")
+    return name
+
+
+def similarity(
+    embeddings1: Any, embeddings2: Any, function: SimilarityName = "cosine"
+) -> FloatArray | torch.Tensor:
+    """Similarity of every vector of ``embeddings1`` with every one of ``embeddings2``.
+
+    Worked out in float64 and rounded once; a distance is negated, so that more is nearer.
 
     Args:
-        embeddings1: [n, dim] or [dim]: an array, a list of vectors or a torch Tensor.
-        embeddings2: [m, dim] or [dim].
+        embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
+        embeddings2: [m, dims] or [dims].
+        function: cosine, dot, euclidean or manhattan.
 
     Returns:
         float32 [n, m]. A torch Tensor if torch has been imported (what code written for
         sentence-transformers expects), else an array.
 
     Raises:
-        ValueError: an input has more than two dimensions, or their dims differ.
+        ValueError: an input has more than two dimensions, or their dims differ; there is no such
+            function.
+
+    >>> similarity([[3.0, 4.0]], [[0.0, 1.0], [3.0, 4.0]], "euclidean").tolist()
+    [[-4.242640495300293, 0.0]]
     """
-    left, right = _unit_rows(embeddings1, "embeddings1"), _unit_rows(embeddings2, "embeddings2")
-    if left.shape[1] != right.shape[1]:
-        raise ValueError(f"embeddings1 has {left.shape[1]} dims, embeddings2 has {right.shape[1]}")
-    cosines: NDArray[np.float32] = left @ right.T
-    if "torch" in sys.modules:
-        import torch
+    function = checked_similarity(function)
+    left, right = _rows(embeddings1, "embeddings1"), _rows(embeddings2, "embeddings2")
+    _check_same_dims(left, right)
+    scores = np.empty((len(left), len(right)), np.float32)
+    for columns in _blocks(len(right), _right_rows(right)):
+        right_block = _prepared(right[columns], function)
+        for rows in _blocks(len(left), LEFT_ROWS):
+            exact = _scores(_prepared(left[rows], function), right_block, function)
+            scores[rows, columns] = _rounded(exact)
+    return _as_host_expects(scores)
 
-        return torch.from_numpy(cosines)
-    return cosines
+
+def similarity_pairwise(
+    embeddings1: Any, embeddings2: Any, function: SimilarityName = "cosine"
+) -> FloatArray | torch.Tensor:
+    """Similarity of each vector of ``embeddings1`` with the one in the same row of ``embeddings2``.
+
+    Args:
+        embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
+        embeddings2: [n, dims]; or one vector on either side, for all of the other.
+        function: cosine, dot, euclidean or manhattan.
+
+    Returns:
+        float32 [n], as the diagonal of `similarity`; an array or a Tensor as there.
+
+    Raises:
+        ValueError: an input has more than two dimensions, or their dims or rows differ; there is
+            no such function.
+
+    >>> similarity_pairwise([[3.0, 4.0], [2.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], "dot").tolist()
+    [4.0, 2.0]
+    """
+    function = checked_similarity(function)
+    left, right = _rows(embeddings1, "embeddings1"), _rows(embeddings2, "embeddings2")
+    _check_same_dims(left, right)
+    if len(left) != len(right) and 1 not in (len(left), len(right)):
+        raise ValueError(f"embeddings1 has {len(left)} rows, embeddings2 has {len(right)}")
+    left, right = np.broadcast_arrays(left, right)
+    scores = np.empty(len(left), np.float32)
+    for rows in _blocks(len(left), _right_rows(left)):
+        a, b = _prepared(left[rows], function), _prepared(right[rows], function)
+        if function == "euclidean":
+            exact = 0 - np.linalg.norm(a - b, axis=1)
+        elif function == "manhattan":
+            exact = 0 - np.abs(a - b).sum(axis=1)
+        else:
+            exact = np.einsum("ij,ij->i", a, b)
+        scores[rows] = _rounded(exact)
+    return _as_host_expects(scores)
 
 
-def _unit_rows(vectors: ArrayLike, name: str) -> NDArray[np.float32]:
-    rows = np.asarray(vectors, np.float32)
+def semantic_search(
+    query_embeddings: Any,
+    corpus_embeddings: Any,
+    top_k: SupportsIndex = 10,
+    *,
+    score_function: SimilarityName = "cosine",
+) -> list[list[Hit]]:
+    """The most similar vectors of a corpus, for each query.
+
+    The search is exact. Its memory is that of the result and some 64 MB, however large the corpus,
+    which may be a ``np.memmap``.
+
+    Args:
+        query_embeddings: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
+        corpus_embeddings: [m, dims].
+        top_k: how many vectors for each query (all of a smaller corpus).
+        score_function: cosine, dot, euclidean or manhattan.
+
+    Returns:
+        for each query a list of ``{"corpus_id": row of the corpus, "score": similarity}``, the most
+        similar first, of equal ones the one that comes first in the corpus.
+
+    Raises:
+        ValueError: ``top_k`` is below 1; an input has more than two dimensions, or their dims
+            differ; there is no such function.
+
+    >>> corpus = [[1.0, 0.0], [0.0, 1.0], [3.0, 0.0]]
+    >>> semantic_search([2.0, 0.0], corpus, top_k=2)
+    [[{'corpus_id': 0, 'score': 1.0}, {'corpus_id': 2, 'score': 1.0}]]
+    """
+    ids, scores = most_similar(query_embeddings, corpus_embeddings, top_k, score_function)
+    return [
+        [{"corpus_id": row, "score": score} for row, score in zip(*hits, strict=True)]
+        for hits in zip(ids.tolist(), scores.tolist(), strict=True)
+    ]
+
+
+def most_similar(
+    queries: Any, corpus: Any, top_k: SupportsIndex, function: SimilarityName = "cosine"
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """What `semantic_search` finds, in arrays.
+
+    Returns:
+        rows of the corpus, int64 [n, k], and their similarities, float32 [n, k], with k =
+        min(top_k, m). A similarity that is not a number counts, and is given, as minus infinity.
+
+    Raises:
+        ValueError: as `semantic_search`.
+    """
+    function = checked_similarity(function)
+    wanted = operator.index(top_k)
+    if wanted < 1:
+        raise ValueError(f"top_k must be at least 1, not {wanted}")
+    left, right = _rows(queries, "query_embeddings"), _rows(corpus, "corpus_embeddings")
+    _check_same_dims(left, right, "query_embeddings", "corpus_embeddings")
+    wanted = min(wanted, len(right))
+    # Distances, since the least come first when numbers are sorted. Places that nothing has filled
+    # come after everything.
+    best = np.full((len(left), wanted), np.inf, np.float32)
+    best_ids = np.full((len(left), wanted), NO_ROW, np.int64)
+    for columns in _blocks(len(right) if wanted else 0, _right_rows(right)):
+        right_block = _prepared(right[columns], function)
+        for rows in _blocks(len(left), LEFT_ROWS):
+            scores = _scores(_prepared(left[rows], function), right_block, function)
+            distances = -_rounded(scores)
+            distances[np.isnan(distances)] = np.inf
+            _keep_least(best[rows], best_ids[rows], distances, columns.start)
+    return best_ids, -best
+
+
+def _keep_least(
+    best: FloatArray, best_ids: NDArray[np.int64], distances: FloatArray, first_id: int
+) -> None:
+    """Put into ``best`` [n, k], sorted, the least of it and of ``distances`` [n, m].
+
+    Equal distances stay in the order of their ids, of which those in ``best`` are the lower ones.
+    """
+    rows, wanted = best.shape
+    # What equals the last of the best stands behind it, unless that place is still empty.
+    chosen = (distances < best[:, -1:]) | (best_ids[:, -1:] == NO_ROW)
+    if np.count_nonzero(chosen) > 4 * best.size and distances.shape[1] > wanted:
+        chosen &= distances <= np.partition(distances, wanted - 1, axis=1)[:, wanted - 1, None]
+    chosen_rows, chosen_columns = np.nonzero(chosen)
+    if not len(chosen_rows):
+        return
+    row_of = np.concatenate([np.repeat(np.arange(rows), wanted), chosen_rows])
+    distance_of = np.concatenate([best.ravel(), distances[chosen]])
+    id_of = np.concatenate([best_ids.ravel(), first_id + chosen_columns])
+    order = np.lexsort((id_of, distance_of, row_of))
+    begins = np.searchsorted(row_of[order], np.arange(rows))
+    kept = order[begins[:, np.newaxis] + np.arange(wanted)]
+    best[:], best_ids[:] = distance_of[kept], id_of[kept]
+
+
+def _rows(vectors: Any, name: str) -> NDArray[Any]:
+    if isinstance(vectors, list | tuple):
+        vectors = [_without_torch(vector) for vector in vectors]
+    rows = np.asarray(_without_torch(vectors))
     if rows.ndim == 1:
         rows = rows[np.newaxis]
     if rows.ndim != 2:
         raise ValueError(f"{name} must have one or two dimensions, not {rows.ndim}")
-    # In float64 the squares of large numbers do not overflow.
-    squares: NDArray[np.float64] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
-    norms: NDArray[np.float64] = np.sqrt(squares)[:, np.newaxis]
-    unit: NDArray[np.float32] = (rows / np.maximum(norms, 1e-12)).astype(np.float32)
-    return unit
+    return rows
+
+
+def _without_torch(vectors: Any) -> Any:
+    """A Tensor as an array: NumPy takes none that has gradients, is bfloat16 or on a device."""
+    return vectors.detach().cpu().float().numpy() if hasattr(vectors, "detach") else vectors
+
+
+def _check_same_dims(
+    left: NDArray[Any],
+    right: NDArray[Any],
+    left_name: str = "embeddings1",
+    right_name: str = "embeddings2",
+) -> None:
+    if left.shape[1] != right.shape[1]:
+        raise ValueError(f"{left_name} has {left.shape[1]} dims, {right_name} has {right.shape[1]}")
+
+
+def _right_rows(right: NDArray[Any]) -> int:
+    dims: int = right.shape[1]
+    return max(1, min(RIGHT_ROWS, RIGHT_NUMBERS // max(1, dims)))
+
+
+def _blocks(total: int, rows: int) -> Iterator[slice]:
+    for begin in range(0, total, rows):
+        yield slice(begin, min(begin + rows, total))
+
+
+def _prepared(rows: NDArray[Any], function: SimilarityName) -> DoubleArray:
+    """Rows in float64, for cosines of length 1."""
+    # A copy even of float64: contiguous rows are summed in the same order wherever they stand.
+    numbers = np.array(rows, np.float64, order="C")
+    if function == "cosine":
+        norms = np.sqrt(np.einsum("ij,ij->i", numbers, numbers))
+        numbers /= np.maximum(norms, 1e-12)[:, np.newaxis]
+    return numbers
+
+
+def _scores(left: DoubleArray, right: DoubleArray, function: SimilarityName) -> DoubleArray:
+    """Similarities [n, m] of prepared rows.
+
+    Equal rows get equal scores, once these are rounded to float32, wherever they stand: an order of
+    additions that depends on the place changes the last bits of float64 only.
+    """
+    if function == "manhattan":
+        return np.stack([0 - np.abs(right - row).sum(axis=1) for row in left])
+    products: DoubleArray = left @ right.T
+    if function != "euclidean":
+        return products
+    # Of vectors that nearly coincide it leaves an error of 3e-8 of their length at most.
+    squares = np.einsum("ij,ij->i", left, left)[:, np.newaxis] - 2 * products
+    squares += np.einsum("ij,ij->i", right, right)
+    distances: DoubleArray = 0 - np.sqrt(np.maximum(squares, 0))
+    return distances
+
+
+def _rounded(scores: DoubleArray) -> FloatArray:
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+        return scores.astype(np.float32)
+
+
+def _as_host_expects(scores: FloatArray) -> FloatArray | torch.Tensor:
+    if "torch" in sys.modules:
+        import torch
+
+        return torch.from_numpy(scores)
+    return scores

@@ -20,6 +20,7 @@ from nibblevec.model_files import (
     read_file,
 )
 from nibblevec.output_files import write_file
+from nibblevec.similarity import SIMILARITY_FUNCTIONS
 from nibblevec.tokenizer import NO_RULES
 
 MODULES_NAME = "modules.json"
@@ -30,8 +31,6 @@ MODULE_CONFIG_NAME = "config.json"
 WEIGHT_TENSOR = "embedding.weight"
 # Of models that model2vec wrote.
 TABLE_TENSOR = "embeddings"
-
-SIMILARITY_FUNCTIONS = ("cosine", "dot", "euclidean", "manhattan")
 
 # Where modules were before 6.0, which still finds them there.
 MODULE_PACKAGE = "sentence_transformers.models"

@@ -42,16 +42,27 @@ def read_texts(paths: Sequence[str], column: str) -> Iterator[str]:
         InputError: a line is not UTF-8, not JSON, has no text or one with a lone surrogate.
     """
     for path in paths:
-        if path == STANDARD_STREAM:
-            with errors_named("stdin"):
-                yield from _lines(sys.stdin.buffer, "stdin")
+        lines = read_lines(path)
+        if path.lower().endswith(JSON_LINES_SUFFIXES):
+            for number, record in json_objects(lines, path):
+                yield text_under(column, record, path, number)
         else:
-            with errors_named(path), open(path, "rb") as file:
-                lines = _lines(file, path)
-                if path.lower().endswith(JSON_LINES_SUFFIXES):
-                    yield from _json_texts(lines, path, column)
-                else:
-                    yield from lines
+            yield from lines
+
+
+def read_lines(path: str) -> Iterator[str]:
+    """Lines of a file, or of stdin for ``"-"``, without their ends.
+
+    Raises:
+        OSError: it cannot be read (names it).
+        InputError: a line is not UTF-8.
+    """
+    if path == STANDARD_STREAM:
+        with errors_named("stdin"):
+            yield from _lines(sys.stdin.buffer, "stdin")
+    else:
+        with errors_named(path), open(path, "rb") as file:
+            yield from _lines(file, path)
 
 
 def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
@@ -64,7 +75,12 @@ def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
         yield text.removeprefix("\ufeff") if number == 1 else text
 
 
-def _json_texts(lines: Iterable[str], name: str, column: str) -> Iterator[str]:
+def json_objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of JSON lines, each with the number of its line; blank lines are passed over.
+
+    Raises:
+        InputError: a line is not JSON, or not an object.
+    """
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -74,16 +90,26 @@ def _json_texts(lines: Iterable[str], name: str, column: str) -> Iterator[str]:
             raise InputError(f"{name}, line {number}: not JSON: {error}") from None
         if not isinstance(record, dict):
             raise InputError(f"{name}, line {number}: not a JSON object")
-        if not isinstance(record.get(column), str):
-            keys = ", ".join(map(repr, record)) or "nothing"
-            found = f"it has {keys}" if column not in record else "not text"
-            raise InputError(f"{name}, line {number}: no text under {column!r} ({found:.200})")
-        try:
-            record[column].encode()
-        except UnicodeEncodeError as error:
-            what = f"a lone surrogate at character {error.start} of the text"
-            raise InputError(f"{name}, line {number}: {what}") from None
-        yield record[column]
+        yield number, record
+
+
+def text_under(key: str, record: dict[str, Any], name: str, number: int) -> str:
+    """The text that an object of JSON lines has under a key.
+
+    Raises:
+        InputError: it has none, or one with a lone surrogate.
+    """
+    text = record.get(key)
+    if not isinstance(text, str):
+        keys = ", ".join(map(repr, record)) or "nothing"
+        found = f"it has {keys}" if key not in record else "not text"
+        raise InputError(f"{name}, line {number}: no text under {key!r} ({found:.200})")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        what = f"a lone surrogate at character {error.start} of the text"
+        raise InputError(f"{name}, line {number}: {what}") from None
+    return text
 
 
 class VectorWriter(Protocol):

@@ -22,6 +22,7 @@ TABLE_BYTES = 7_935_720
 LATE_MODULES = {
     *("tokenizers", "torch", "transformers", "sentence_transformers", "huggingface_hub", "pyarrow"),
     *("safetensors", "pandas", "tqdm", "click", "multiprocessing", "importlib.metadata"),
+    *("ir_measures", "scipy"),
 }
 
 linux_only = pytest.mark.skipif(
@@ -52,6 +53,7 @@ def in_a_new_process(script: str, *arguments: str) -> str:
         "nibblevec.Table.from_buffer(bytes(5 * 4), dim=2).sum_rows([0, 1], [0, 2])",
         "nibblevec.Encoder().similarity([1.0, 2.0], [[3.0, 4.0]])",
         "nibblevec.semantic_search([1.0, 2.0], [[3.0, 4.0]])",
+        "import nibblevec.evaluation; nibblevec.evaluation.check_installed",
     ],
 )
 def test_imports_are_late(work: str) -> None:

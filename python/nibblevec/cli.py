@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BLOCK_TEXTS = 8192
 BLOCK_CHARACTERS = 1 << 22
 
+# The model that comes with the package, where a name must be given.
 BUNDLED_NAME = "bundled"
 
 # What a model does to its vectors by itself.
@@ -234,15 +235,126 @@ def _failure(error: Exception) -> click.ClickException:
     return click.ClickException(str(error))
 
 
+def _is_bundled(model: str | None) -> bool:
+    return model is None or (model == BUNDLED_NAME and not os.path.lexists(model))
+
+
 def _load(model: str | None) -> Model:
     """The model of this name; None, or ``bundled`` if there is no such path: the bundled one."""
     from nibblevec.encoder import load_bundled_model
     from nibblevec.formats import load_model
     from nibblevec.hub import find_model
 
-    if model is None or (model == BUNDLED_NAME and not os.path.lexists(model)):
+    if model is None or _is_bundled(model):
         return load_bundled_model()
     return load_model(find_model(model).folder)
+
+
+def _numbers_of_dims(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> list[int] | None:
+    if value is None:
+        return None
+    try:
+        sizes = [int(number) for number in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not a number, or several divided by commas"
+        ) from None
+    if min(sizes) < 1:
+        raise click.BadParameter(f"{min(sizes)} is not in the range x>=1.")
+    return list(dict.fromkeys(sizes))
+
+
+@main.command("eval")
+@click.argument("model", metavar="MODEL")
+@click.argument(
+    "data", metavar="DATA...", nargs=-1, required=True, type=click.Path(exists=True, readable=True)
+)
+@click.option(
+    "--truncate-dim",
+    "truncate_dims",
+    metavar="N,...",
+    callback=_numbers_of_dims,
+    help="Only the first N dims; several numbers are measured in turn.  [default: all]",
+)
+@click.option(
+    "--split",
+    metavar="NAME",
+    help="Judgements are those of qrels/NAME.tsv.  [default: test, or the only one]",
+)
+@click.option(
+    "--skip-identical-ids",
+    is_flag=True,
+    help="A query does not find the document of its own id (where queries are documents).",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+def evaluate(
+    model: str,
+    data: tuple[str, ...],
+    truncate_dims: list[int] | None,
+    split: str | None,
+    skip_identical_ids: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Measure MODEL on each DATA.
+
+    MODEL is a folder, a name on the Hugging Face hub, or "bundled".
+
+    DATA is a folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/*.tsv), which gives
+    nDCG@10, MRR@10, MAP@100, and accuracy, precision and recall at 1, 3, 5 and 10 (acc, P, R); or a
+    file of scored pairs of sentences (.jsonl, .csv, .tsv), which gives Spearman's and Pearson's
+    correlations. Vectors are compared by the model's own similarity, cosine for most.
+
+    Needs the extra "eval": pip install 'nibblevec[eval]'.
+    """
+    paths = [os.path.realpath(path) for path in data]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise click.BadParameter(f"{data[number]} is given twice", param_hint="DATA...")
+    try:
+        _evaluate(model, data, truncate_dims, split, skip_identical_ids, as_json, quiet)
+    except (ImportError, OSError, ValueError) as error:
+        raise _failure(error) from error
+
+
+def _evaluate(
+    model: str,
+    data: tuple[str, ...],
+    truncate_dims: list[int] | None,
+    split: str | None,
+    skip_identical_ids: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    import json
+
+    from nibblevec import Encoder, evaluation
+
+    evaluation.check_installed()
+    encoder = Encoder(None if _is_bundled(model) else model)
+    largest = encoder.get_embedding_dimension()
+    if truncate_dims is not None and max(truncate_dims) > largest:
+        problem = f"{max(truncate_dims)} is not in the range 1<=x<={largest}."
+        raise click.BadParameter(problem, param_hint="--truncate-dim")
+    results = []
+    names = evaluation.distinct_names(data)
+    for path, name in zip(data, names, strict=True):
+        begin = time.perf_counter()
+        measured = evaluation.read_set(path, split=split, name=name)
+        results += evaluation.evaluate(
+            encoder, measured, truncate_dims, skip_identical_ids=skip_identical_ids
+        )
+        if not quiet:
+            sizes = ", ".join(f"{count} {what}" for what, count in results[-1].sizes.items())
+            click.echo(f"{name}: {sizes} in {time.perf_counter() - begin:.2f} s", err=True)
+    if as_json:
+        content = evaluation.as_json(model, encoder.similarity_fn_name, results)
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        click.echo(evaluation.as_table(results))
 
 
 @main.command()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nibblevec.formats import sse
 from nibblevec.formats.gguf_file import MAGIC, GgufFile, read_gguf, write_gguf
 from nibblevec.formats.safetensors import Tensor
-from nibblevec.formats.sentence_transformers import SIMILARITY_FUNCTIONS
+from nibblevec.similarity import SIMILARITY_FUNCTIONS
 from nibblevec.formats.tensors import (
     rules_of,
     table_of,

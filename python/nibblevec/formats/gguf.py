@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from nibblevec.formats import sse
 from nibblevec.formats.gguf_file import MAGIC, GgufFile, read_gguf, write_gguf
 from nibblevec.formats.safetensors import Tensor
-from nibblevec.similarity import SIMILARITY_FUNCTIONS
 from nibblevec.formats.tensors import (
     rules_of,
     table_of,
@@ -25,6 +24,7 @@ from nibblevec.formats.tensors import (
 from nibblevec.model import Model, Normalization, TokenizerJson
 from nibblevec.model_files import ModelFormatError, read_file
 from nibblevec.output_files import written_file
+from nibblevec.similarity import SIMILARITY_FUNCTIONS
 from nibblevec.table import Table
 from nibblevec.tokenizer import TokenRules, Truncation
 

@@ -41,7 +41,7 @@ std::vector<TextView> views_of(const py::tuple& texts, size_t first_number,
         const auto length = static_cast<size_t>(PyUnicode_GET_LENGTH(text));
         views.push_back({PyUnicode_DATA(text), std::min(length, most),
                          static_cast<uint8_t>(PyUnicode_KIND(text)), PyUnicode_IS_ASCII(text) != 0,
-                         length > most});
+                         length > most, /*is_absent=*/false});
     }
     return views;
 }

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "bind_arrow.hpp"
 #include "bind_encoder.hpp"
 #include "bind_quantize.hpp"
 #include "bind_table.hpp"
@@ -14,5 +15,6 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     nibblevec::bind_table(module);
     nibblevec::bind_quantize(module);
     nibblevec::bind_tokenizer(module);
+    nibblevec::bind_arrow(module);
     nibblevec::bind_encoder(module);
 }

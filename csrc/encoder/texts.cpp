@@ -54,20 +54,29 @@ size_t transcode(const TextView& text, size_t begin, size_t count, size_t number
         for (const size_t end = std::min(i + kRun, count); i < end; ++i) {
             const uint32_t code_point = units[i];
             if constexpr (sizeof(Unit) > 1)
-                if (code_point - 0xd800 < 0x800) throw LoneSurrogate(number, begin + i);
+                if (code_point - 0xd800 < 0x800)
+                    throw InvalidText(number, "holds a lone surrogate at character", begin + i);
             next += unicode::encode(code_point, next);
         }
     }
     return static_cast<size_t>(next - utf8);
 }
 
-// Puts `count` characters from the one at `begin` on behind the first `used` bytes of `buffer`;
-// returns how many are in use then.
+bool is_utf8(const TextView& text) { return text.is_ascii || text.width == kUtf8; }
+
+// Puts `count` characters (bytes, if it is UTF-8) from the one at `begin` on behind the first
+// `used` bytes of `buffer`; returns how many are in use then.
 size_t append_utf8(const TextView& text, size_t begin, size_t count, size_t number, size_t used,
                    std::vector<uint8_t>& buffer) {
-    const size_t most = used + count * std::min<size_t>(text.width + 1u, unicode::kMaxBytes);
+    const size_t unit_bytes =
+        is_utf8(text) ? 1 : std::min<size_t>(text.width + 1u, unicode::kMaxBytes);
+    const size_t most = used + count * unit_bytes;
     if (buffer.size() < most) buffer.resize(most);
     uint8_t* utf8 = buffer.data() + used;
+    if (is_utf8(text)) {
+        std::copy_n(static_cast<const uint8_t*>(text.data) + begin, count, utf8);
+        return used + count;
+    }
     if (text.width == 1) return used + transcode<uint8_t>(text, begin, count, number, utf8);
     if (text.width == 2) return used + transcode<uint16_t>(text, begin, count, number, utf8);
     return used + transcode<uint32_t>(text, begin, count, number, utf8);
@@ -79,32 +88,53 @@ std::string_view as_text(const void* data, size_t byte_count) {
 
 }  // namespace
 
-LoneSurrogate::LoneSurrogate(size_t text, size_t position)
-    : std::invalid_argument("text " + std::to_string(text) +
-                            " holds a lone surrogate at character " + std::to_string(position)) {}
+InvalidText::InvalidText(size_t text, const char* problem, size_t position)
+    : std::invalid_argument("text " + std::to_string(text) + " " + problem + " " +
+                            std::to_string(position)),
+      position(position) {}
+
+void check_utf8(const TextView& text, size_t number) {
+    const size_t valid =
+        unicode::count_valid_bytes(static_cast<const uint8_t*>(text.data), text.length);
+    if (valid < text.length) throw InvalidText(number, "is not UTF-8 at byte", valid);
+}
 
 std::string_view utf8_of(const TextView& text, size_t number, std::vector<uint8_t>& buffer) {
-    if (text.is_ascii) return as_text(text.data, text.length);
+    if (is_utf8(text)) return as_text(text.data, text.length);
     const size_t byte_count = append_utf8(text, 0, text.length, number, 0, buffer);
     return as_text(buffer.data(), byte_count);
 }
 
-Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, const TextView& text,
-                    size_t number, const Truncation& truncation, Tokenizer::Scratch& scratch,
-                    IdSink& sink, size_t piece_characters) {
-    if (text.length <= piece_characters)
-        return tokenizer.encode(kernel, utf8_of(text, number, scratch.text), truncation, scratch,
+Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, std::string_view prompt,
+                    const TextView& text, size_t number, const Truncation& truncation,
+                    Tokenizer::Scratch& scratch, IdSink& sink, size_t piece_characters) {
+    if (text.width == kUtf8) check_utf8(text, number);
+    const bool in_place = is_utf8(text) && prompt.empty();
+    const std::string_view bytes =
+        is_utf8(text) ? as_text(text.data, text.length) : std::string_view();
+    if (in_place && text.length <= piece_characters)
+        return tokenizer.encode(kernel, bytes, truncation, scratch, &sink);
+
+    if (scratch.text.size() < prompt.size()) scratch.text.resize(prompt.size());
+    std::ranges::copy(prompt, scratch.text.begin());
+    size_t waiting = prompt.size();  // bytes that were not taken yet
+    if (text.length <= piece_characters) {
+        const size_t used = append_utf8(text, 0, text.length, number, waiting, scratch.text);
+        return tokenizer.encode(kernel, as_text(scratch.text.data(), used), truncation, scratch,
                                 &sink);
+    }
 
     Tokenizer::Run run(tokenizer, kernel, truncation, scratch, &sink);
-    size_t read = 0;     // characters
-    size_t waiting = 0;  // bytes of them that were not taken yet
+    size_t read = 0;  // characters, or bytes of UTF-8
     size_t step = piece_characters;
     do {
-        const size_t count = std::min(step, text.length - read);
+        size_t count = std::min(step, text.length - read);
+        while (!bytes.empty() && read + count < text.length &&
+               unicode::is_continuation(static_cast<uint8_t>(bytes[read + count])))
+            ++count;
         std::string_view piece;
-        if (text.is_ascii) {
-            piece = as_text(text.data, text.length).substr(read - waiting, waiting + count);
+        if (in_place) {
+            piece = bytes.substr(read - waiting, waiting + count);
         } else {
             const size_t used = append_utf8(text, read, count, number, waiting, scratch.text);
             piece = as_text(scratch.text.data(), used);
@@ -114,7 +144,7 @@ Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, const Text
         const size_t end = ends_text ? piece.size() : tokenizer.piece_end(piece);
         if (end > 0) run.take(piece.substr(0, end), ends_text);
         waiting = piece.size() - end;
-        if (!text.is_ascii && end > 0 && waiting > 0)
+        if (!in_place && end > 0 && waiting > 0)
             std::memmove(scratch.text.data(), scratch.text.data() + end, waiting);
         // Text that cannot be cut comes in longer and longer pieces, not over and over.
         step = end > 0 ? piece_characters : 2 * step;
@@ -181,7 +211,7 @@ EncodedTexts encode_texts(const Tokenizer& tokenizer, const Kernel& kernel,
         Collector sink(encoded.blocks[block], interruption);
         const size_t end = std::min(texts.size(), (block + 1) * kBlockTexts);
         for (size_t i = block * kBlockTexts; i < end; ++i) {
-            const Encoded ids = encode_text(tokenizer, kernel, texts[i], first_number + i,
+            const Encoded ids = encode_text(tokenizer, kernel, {}, texts[i], first_number + i,
                                             truncation, scratch, sink, piece_characters);
             encoded.offsets[i + 1] = static_cast<int64_t>(ids.id_count);
             cut_texts += ids.is_cut || texts[i].is_cut;

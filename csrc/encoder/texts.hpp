@@ -17,33 +17,44 @@
 
 namespace nibblevec {
 
-// A text in the storage of a Python str: code points of 1, 2 or 4 bytes. Borrowed.
+// A width of TextView that stands for UTF-8, which is yet to be checked.
+inline constexpr uint8_t kUtf8 = 0;
+
+// A text where it lies: code points of 1, 2 or 4 bytes, as in a Python str, or UTF-8. Borrowed.
 struct TextView {
     const void* data;
-    size_t length;  // code points
+    size_t length;  // code points, or bytes of UTF-8
     uint8_t width;
-    bool is_ascii;
-    bool is_cut;  // the str goes on
+    bool is_ascii;   // known to be
+    bool is_cut;     // the text goes on
+    bool is_absent;  // there is none, not even an empty one
 };
 
-// A text holds half of a surrogate pair, which is no character.
-class LoneSurrogate : public std::invalid_argument {
+// A text holds what is no character: half of a surrogate pair, or bytes that are not UTF-8.
+class InvalidText : public std::invalid_argument {
   public:
-    LoneSurrogate(size_t text, size_t position);
+    InvalidText(size_t text, const char* problem, size_t position);
+    size_t position;
 };
 
-// The text as UTF-8: in place if it is ASCII, else in `buffer`. `number` is told on error.
+// Throws InvalidText unless it is UTF-8; `number` is told on error.
+void check_utf8(const TextView& text, size_t number);
+
+// The text of a str as UTF-8: in place if it is ASCII, else in `buffer`. Throws InvalidText;
+// `number` is told on error.
 std::string_view utf8_of(const TextView& text, size_t number, std::vector<uint8_t>& buffer);
 
 // A longer text goes to the tokenizer in pieces: as UTF-8, at most 128 KB, each is still in the
 // second-level cache when its words are read.
 inline constexpr size_t kPieceCharacters = size_t{1} << 15;
 
-// Appends the ids of a text to `scratch.ids`, or hands them on to `sink`, as Tokenizer::encode
-// does. Ends early when the sink says so. `number` is told on error.
-Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, const TextView& text,
-                    size_t number, const Truncation& truncation, Tokenizer::Scratch& scratch,
-                    IdSink& sink, size_t piece_characters = kPieceCharacters);
+// Appends the ids of a text behind its prompt to `scratch.ids`, or hands them on to `sink`, as
+// Tokenizer::encode does. The text is read in place if there is no prompt and it is UTF-8 or ASCII.
+// Ends early when the sink says so. Throws InvalidText; `number` is told on error.
+Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, std::string_view prompt,
+                    const TextView& text, size_t number, const Truncation& truncation,
+                    Tokenizer::Scratch& scratch, IdSink& sink,
+                    size_t piece_characters = kPieceCharacters);
 
 // Texts are taken in blocks of so many, each by one thread.
 inline constexpr size_t kBlockTexts = 64;

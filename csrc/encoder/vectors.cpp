@@ -105,7 +105,8 @@ class BlockPooler final : public IdSink {
 size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
                       size_t first_number, size_t threads, Interruption& interruption, float* rows,
                       size_t piece_characters) {
-    const double characters = characters_of(texts);
+    const double characters =
+        characters_of(texts) + static_cast<double>(texts.size() * model.prompt.size());
     const double nanoseconds =
         tokenizing_nanoseconds(characters) + pooling_nanoseconds(characters / kCharactersPerToken,
                                                                  static_cast<double>(texts.size()),
@@ -122,8 +123,9 @@ size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
         size_t characters_since_asked = 0;
         for (size_t i = begin; i < end; ++i) {
             pooler.begin_text(scratch.ids.count);
+            if (texts[i].is_absent) continue;
             const Encoded encoded =
-                encode_text(model.tokenizer, model.kernel, texts[i], first_number + i,
+                encode_text(model.tokenizer, model.kernel, model.prompt, texts[i], first_number + i,
                             model.truncation, scratch, pooler, piece_characters);
             cut += encoded.is_cut || texts[i].is_cut;
             characters_since_asked += texts[i].length;

@@ -78,6 +78,12 @@ inline size_t encode(uint32_t code_point, uint8_t* text) {
     return 4;
 }
 
+// How many bytes of a text come before the first that is not UTF-8; all if it is.
+size_t count_valid_bytes(const uint8_t* text, size_t byte_count);
+
+// How many bytes the first characters of a text take; all if it has no more.
+size_t bytes_of_characters(const uint8_t* text, size_t byte_count, size_t characters);
+
 inline bool is_continuation(uint8_t byte) { return (byte & 0xc0) == 0x80; }
 
 inline size_t count_characters(const uint8_t* text, size_t byte_count) {

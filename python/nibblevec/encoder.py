@@ -5,11 +5,12 @@ from __future__ import annotations
 import operator
 import os
 import sys
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nibblevec import _core
 from nibblevec.formats import load_model
 from nibblevec.hub import ModelSource, find_model
 from nibblevec.similarity import checked_similarity, similarity, similarity_pairwise
@@ -18,11 +19,12 @@ from nibblevec.threads import thread_count
 from nibblevec.tokenizer import Truncation, load_package_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sized
 
     import tokenizers
     import torch
 
+    from nibblevec.arrow import ArrowVectors, ListType, Nulls
     from nibblevec.model import Model
     from nibblevec.similarity import SimilarityName
 
@@ -34,6 +36,16 @@ BUNDLED_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models
 # where progress is shown.
 BLOCK_TEXTS = 1 << 14
 SHOWN_BLOCK_TEXTS = 1 << 10
+
+
+class _CallOptions(NamedTuple):
+    """What a call asks for, checked and as it was when the call began."""
+
+    dims: int
+    normalize: bool
+    prompt: str
+    truncation: Truncation
+    threads: int
 
 
 class Encoder:
@@ -183,43 +195,137 @@ class Encoder:
                 ``out`` has another type, shape or layout.
             ModelFormatError: the tokenizer of the model is not one.
         """
-        dims = self._dims
-        if truncate_dim is not None:
-            dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
-        threads = thread_count(self._threads if threads is None else threads)
-        step = operator.index(batch_size)
-        if step < 1:
-            raise ValueError(f"batch_size must be at least 1, not {step}")
+        options = self._options_of_call(
+            normalize_embeddings, truncate_dim, prompt_name, prompt, threads
+        )
+        step = _checked_batch_size(batch_size)
         if show_progress_bar is None:
             show_progress_bar = _logs_info()
 
-        if prompt is None:
-            name = self._default_prompt_name if prompt_name is None else prompt_name
-            prompt = _prompt(self._prompts, name)
-        if not isinstance(prompt, str):
-            raise TypeError(f"prompt is {type(prompt).__name__}, expected str")
-
         single = isinstance(inputs, str)
         texts = _taken(inputs)
-        rows = output_array(out, (dims,) if single else (len(texts), dims))
-        text_rows = rows.reshape(len(texts), dims)  # a view: `rows` is contiguous
+        rows = output_array(out, (options.dims,) if single else (len(texts), options.dims))
+        text_rows = rows.reshape(len(texts), options.dims)  # a view: `rows` is contiguous
         if show_progress_bar:
             blocks = _shown(_blocks(texts, SHOWN_BLOCK_TEXTS), len(texts), step)
         else:
             blocks = _blocks(texts, BLOCK_TEXTS)
         cut_texts = 0
         for begin, end in blocks:
-            cut_texts += self._tokenizer.encode_vectors(
-                _prompted(texts[begin:end], prompt),
-                self._truncation,
-                self._model,
-                text_rows[begin:end],
-                normalize=bool(normalize_embeddings),
-                first_row=begin,
-                threads=threads,
+            cut_texts += self._encode_block(
+                texts[begin:end], options, text_rows[begin:end], first_row=begin
             )
         self._report_truncation(cut_texts, len(texts))
         return rows
+
+    def encode_arrow(
+        self,
+        obj: Any,
+        *,
+        column: str | None = None,
+        nulls: Nulls = "null",
+        list_type: ListType = "fixed",
+        normalize_embeddings: bool = False,
+        truncate_dim: SupportsIndex | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        threads: SupportsIndex | None = None,
+    ) -> ArrowVectors:
+        """Embed a column of texts of any library that speaks the Arrow C interface.
+
+        The texts are read where they lie. Neither this nor the result needs pyarrow.
+
+        Args:
+            obj: an array, a chunked array, a series, a record batch, a table, a stream of them:
+                anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``. The texts are utf8,
+                large_utf8 or utf8_view (string, large_string, string_view), or a dictionary of
+                these. A stream is read to its end, a few arrays at a time.
+            column: of a table, the name of the column of texts.
+            nulls: a text that is null gives a null (``"null"``), what an empty text gives
+                (``"empty"``), or a ValueError (``"error"``).
+            list_type: what a vector is to Arrow: ``"fixed"`` is FixedSizeList<float32>[dims],
+                ``"list"`` List<float32>, for those who do not know the former (Spark).
+            normalize_embeddings: as for `encode`, like the rest.
+            truncate_dim: ditto.
+            prompt_name: ditto.
+            prompt: ditto.
+            threads: ditto.
+
+        Returns:
+            The vectors, as many as there are texts, with the bits of `encode`; any Arrow library
+            takes them, and `ArrowVectors.to_numpy` gives an array.
+
+        Raises:
+            TypeError: ``obj`` does not speak the interface, or holds no texts.
+            ValueError: there is no such column, or none is named; a text is not UTF-8, or null
+                with ``nulls="error"`` (names its row); an array contradicts itself or Arrow's
+                specification, as far as can be seen: the interface gives the size of almost no
+                buffer, so a wrong one may crash; further as `encode`.
+            OSError: the producer of a stream failed.
+            ModelFormatError: the tokenizer of the model is not one.
+        """
+        from nibblevec import arrow
+
+        arrow.check_choice(nulls, arrow.Nulls, "nulls")
+        arrow.check_choice(list_type, arrow.ListType, "list_type")
+        options = self._options_of_call(
+            normalize_embeddings, truncate_dim, prompt_name, prompt, threads
+        )
+        parts = []
+        cut_texts = taken = 0
+        for batch in arrow.text_batches(obj, column, nulls):
+            rows = _core.VectorRows(batch, options.dims)
+            for begin, end in _blocks(batch, BLOCK_TEXTS):
+                cut_texts += self._encode_block(
+                    batch.block(begin, end),
+                    options,
+                    rows.array[begin:end],
+                    first_row=taken + begin,
+                )
+            rows.blank_nulls()
+            parts.append(rows)
+            taken += len(batch)
+        self._report_truncation(cut_texts, taken)
+        return arrow.ArrowVectors(parts, options.dims, list_type)
+
+    def _options_of_call(
+        self,
+        normalize: bool,
+        truncate_dim: SupportsIndex | None,
+        prompt_name: str | None,
+        prompt: str | None,
+        threads: SupportsIndex | None,
+    ) -> _CallOptions:
+        dims = self._dims
+        if truncate_dim is not None:
+            dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
+        if prompt is None:
+            name = self._default_prompt_name if prompt_name is None else prompt_name
+            prompt = _prompt(self._prompts, name)
+        if not isinstance(prompt, str):
+            raise TypeError(f"prompt is {type(prompt).__name__}, expected str")
+        threads = thread_count(self._threads if threads is None else threads)
+        return _CallOptions(dims, bool(normalize), prompt, self._truncation, threads)
+
+    def _encode_block(
+        self,
+        texts: tuple[str, ...] | _core.TextBlock,
+        options: _CallOptions,
+        out: FloatArray,
+        *,
+        first_row: int,
+    ) -> int:
+        """Writes float32 [texts, dims]; returns how many texts were cut."""
+        return self._tokenizer.encode_vectors(
+            texts,
+            options.truncation,
+            self._model,
+            out,
+            prompt=options.prompt,
+            normalize=options.normalize,
+            first_row=first_row,
+            threads=options.threads,
+        )
 
     def tokenize(
         self, texts: str | Iterable[str], *, threads: SupportsIndex | None = None
@@ -454,14 +560,14 @@ def _prompt(prompts: Mapping[str, str], name: str | None) -> str:
     return prompts[name]
 
 
-def _prompted(texts: tuple[str, ...], prompt: str) -> tuple[str, ...]:
-    """The texts after the prompt; what is no str stays, and is refused where texts are read."""
-    if not prompt:
-        return texts
-    return tuple(prompt + text if isinstance(text, str) else text for text in texts)
+def _checked_batch_size(batch_size: SupportsIndex) -> int:
+    size = operator.index(batch_size)
+    if size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {size}")
+    return size
 
 
-def _blocks(texts: tuple[str, ...], block_texts: int) -> Iterator[tuple[int, int]]:
+def _blocks(texts: Sized, block_texts: int) -> Iterator[tuple[int, int]]:
     for begin in range(0, len(texts), block_texts):
         yield begin, min(begin + block_texts, len(texts))
 

@@ -127,11 +127,12 @@ class Tokenizer(Protocol):
 
     def encode_vectors(
         self,
-        texts: tuple[str, ...],
+        texts: tuple[str, ...] | _core.TextBlock,
         truncation: Truncation,
         model: Model,
         out: NDArray[np.float32],
         *,
+        prompt: str = "",
         normalize: bool,
         first_row: int = 0,
         threads: int = 1,
@@ -139,10 +140,11 @@ class Tokenizer(Protocol):
         """Vectors of texts: the mean of the rows of each text's ids, and the model's head.
 
         Args:
-            texts: of str only.
+            texts: of str only, or of an Arrow array; one that is null there has no tokens.
             truncation: `truncation`, or another.
             model: the one whose tokenizer this is.
             out: float32 [texts, dims], written.
+            prompt: stands before each text.
             normalize: scale each vector to length 1, after truncation to these dims.
             first_row: added to the number of a text in an error.
             threads: at most so many.
@@ -152,7 +154,8 @@ class Tokenizer(Protocol):
 
         Raises:
             TypeError: a text is not a str (names its row).
-            ValueError: a text holds a lone surrogate (names its row).
+            ValueError: a text holds a lone surrogate, or is not UTF-8 (names its row); the prompt
+                holds a lone surrogate.
             ModelFormatError: the tokenizer does not hold what it asks for itself.
         """
 
@@ -334,11 +337,12 @@ class NativeTokenizer:
 
     def encode_vectors(
         self,
-        texts: tuple[str, ...],
+        texts: tuple[str, ...] | _core.TextBlock,
         truncation: Truncation,
         model: Model,
         out: NDArray[np.float32],
         *,
+        prompt: str = "",
         normalize: bool,
         first_row: int = 0,
         threads: int = 1,
@@ -351,6 +355,7 @@ class NativeTokenizer:
             model.table.native,
             texts,
             out,
+            prompt=prompt,
             dynamic_tanh=model.dynamic_tanh,
             normalization=model.normalization,
             normalize=normalize,
@@ -505,7 +510,7 @@ class PackageTokenizer:
         except BaseException as error:  # a Rust panic is not an Exception
             for row, text in enumerate(texts, first_row):
                 if not _is_text(text):
-                    raise ValueError(_surrogate_message(text, row)) from None
+                    raise ValueError(_surrogate_message(text, f"text {row}")) from None
             if not (type(error) is Exception or _is_panic(error)):
                 raise  # not of `tokenizers` itself
             problem = f"tokenizers cannot encode with it: {error}"
@@ -525,16 +530,18 @@ class PackageTokenizer:
 
     def encode_vectors(
         self,
-        texts: tuple[str, ...],
+        texts: tuple[str, ...] | _core.TextBlock,
         truncation: Truncation,
         model: Model,
         out: NDArray[np.float32],
         *,
+        prompt: str = "",
         normalize: bool,
         first_row: int = 0,
         threads: int = 1,
     ) -> int:
         """See `Tokenizer`."""
+        texts = _prompted(texts, prompt)
         cut_texts = 0
         for begin, end in _package_blocks(texts):
             tokens = self.encode_batch(texts[begin:end], truncation, first_row=first_row + begin)
@@ -557,6 +564,21 @@ class PackageTokenizer:
                 threads=threads,
             )
         return cut_texts
+
+
+def _prompted(texts: tuple[str, ...] | _core.TextBlock, prompt: str) -> tuple[str, ...]:
+    """The texts after the prompt; what is no str stays, and is refused where texts are read.
+
+    Raises:
+        ValueError: the prompt holds a lone surrogate, or a text is not UTF-8 (names its row).
+    """
+    if not _is_text(prompt):
+        raise ValueError(_surrogate_message(prompt, "the prompt"))
+    if isinstance(texts, _core.TextBlock):
+        return tuple("" if text is None else prompt + text for text in texts.strings())
+    if not prompt:
+        return texts
+    return tuple(prompt + text if isinstance(text, str) else text for text in texts)
 
 
 def _package_blocks(texts: tuple[str, ...]) -> Iterator[tuple[int, int]]:
@@ -589,11 +611,11 @@ def _is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"  # of Rust; not an Exception
 
 
-def _surrogate_message(text: str, row: int) -> str:
+def _surrogate_message(text: str, name: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return f"text {row} holds a lone surrogate at character {error.start}"
+        return f"{name} holds a lone surrogate at character {error.start}"
     raise ValueError("no surrogate")
 
 

@@ -81,7 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (size_t i = 0; i < length && is_ascii; ++i) is_ascii = data[i] < 0x80;
     const std::unique_ptr<uint8_t[]> exact(new uint8_t[length * width]);
     if (length > 0) std::memcpy(exact.get(), units.data(), length * width);
-    const TextView view{exact.get(), length, width, is_ascii};
+    const TextView view{exact.get(), length, width, is_ascii, false, false};
 
     std::vector<uint32_t> first;
     bool is_first = true;
@@ -90,7 +90,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             const Tokenizer::Borrowed borrowed(tokenizer);
             Collected collected;
             try {
-                const Encoded encoded = encode_text(tokenizer, *kernel, view, 0, truncation,
+                const Encoded encoded = encode_text(tokenizer, *kernel, {}, view, 0, truncation,
                                                     *borrowed, collected, most);
                 collected.take({(*borrowed).ids.ids.data(), (*borrowed).ids.count});
                 if (collected.ids.size() != encoded.id_count) std::abort();

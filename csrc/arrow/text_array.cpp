@@ -1,0 +1,356 @@
+#include "arrow/text_array.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <type_traits>
+
+namespace nibblevec {
+
+namespace {
+
+using Layout = TextType::Layout;
+
+// No buffer is larger than all the addresses that a process can have.
+constexpr uint64_t kMaxBufferBytes =
+    std::min(uint64_t{1} << 57, uint64_t{std::numeric_limits<ptrdiff_t>::max()});
+
+// A view: length, then the text itself if it is so short, else its beginning, the number of a
+// buffer and an offset there.
+constexpr size_t kViewBytes = 16;
+constexpr int32_t kMaxInlineBytes = 12;
+
+template <typename Number>
+Number read(const uint8_t* numbers, size_t i) {
+    Number number;
+    std::memcpy(&number, numbers + i * sizeof number, sizeof number);
+    return number;
+}
+
+[[noreturn]] void fail(const std::string& what, const std::string& problem) {
+    throw std::invalid_argument(what + ": " + problem);
+}
+
+std::string quoted(std::string_view name) {
+    constexpr size_t kMaxShown = 80;
+    return std::string("'").append(name.substr(0, kMaxShown)).append("'");
+}
+
+// Schemas
+
+struct NamedLayout {
+    std::string_view format;
+    Layout layout;
+};
+constexpr NamedLayout kLayouts[] = {
+    {"n", Layout::null}, {"u", Layout::utf8}, {"U", Layout::large_utf8}, {"vu", Layout::utf8_view}};
+
+void check_present(const ArrowSchema* schema, const char* what) {
+    if (schema == nullptr) fail(what, "it is missing");
+    if (schema->release == nullptr) fail(what, "it is released");
+    if (schema->format == nullptr) fail(what, "it has no format");
+}
+
+Layout layout_of(const ArrowSchema& schema) {
+    for (const NamedLayout& known : kLayouts)
+        if (known.format == schema.format) return known.layout;
+    throw NotTexts("the Arrow format is " + quoted(schema.format) +
+                   ", expected one of texts: 'u', 'U', 'vu', or a dictionary of these");
+}
+
+TextType text_type_of(const ArrowSchema& schema) {
+    if (schema.dictionary == nullptr) return {layout_of(schema), 0, false};
+    check_present(schema.dictionary, "Arrow schema of the dictionary");
+    // Signed ones are small letters.
+    constexpr std::string_view kIndices = "cCsSiIlL";
+    const std::string_view format = schema.format;
+    const size_t place = format.size() == 1 ? kIndices.find(format) : std::string_view::npos;
+    if (place == std::string_view::npos)
+        fail("Arrow schema", "a dictionary with indices of the format " + quoted(schema.format));
+    if (schema.dictionary->dictionary != nullptr)
+        throw NotTexts("the Arrow format is a dictionary of dictionaries");
+    return {layout_of(*schema.dictionary), static_cast<uint8_t>(1u << place / 2), place % 2 == 0};
+}
+
+// Arrays
+
+// Throws unless so many elements may lie there.
+void check_buffer(const void* buffer, uint64_t count, uint64_t width, const char* what,
+                  const char* name) {
+    if (count == 0) return;
+    if (buffer == nullptr) fail(what, std::string("its ") + name + " are missing");
+    const auto address = reinterpret_cast<uintptr_t>(buffer);
+    const uint64_t most =
+        std::min<uint64_t>(kMaxBufferBytes, std::numeric_limits<uintptr_t>::max() - address);
+    if (count > most / width)
+        fail(what, std::to_string(count) + " " + name + " are more than there are addresses");
+}
+
+size_t count_nulls(const Slots& slots) {
+    if (slots.validity == nullptr) return 0;
+    size_t valid = 0;
+    size_t i = 0;
+    const auto count_singly = [&](size_t end) {
+        for (; i < end; ++i) valid += !slots.is_null(i);
+    };
+    count_singly(std::min(slots.count, (8 - slots.begin % 8) % 8));
+    const uint8_t* bytes = slots.validity + (slots.begin + i) / 8;
+    for (; slots.count - i >= 64; i += 64, bytes += 8)
+        valid += static_cast<size_t>(std::popcount(read<uint64_t>(bytes, 0)));
+    count_singly(slots.count);
+    return slots.count - valid;
+}
+
+// The slots of an array whose first buffer, if there is one, tells which of them are null.
+Slots checked_slots(const ArrowArray& array, const char* what, int64_t least_buffers,
+                    int64_t most_buffers) {
+    if (array.release == nullptr) fail(what, "it is released");
+    if (array.length < 0) fail(what, "its length is " + std::to_string(array.length));
+    if (array.offset < 0) fail(what, "its offset is " + std::to_string(array.offset));
+    // From here on neither the sum nor one more overflows.
+    const auto begin = static_cast<uint64_t>(array.offset);
+    const auto count = static_cast<uint64_t>(array.length);
+    if (begin > kMaxBufferBytes || count > kMaxBufferBytes - begin)
+        fail(what,
+             "its offset is " + std::to_string(begin) + ", its length " + std::to_string(count));
+    if (array.n_buffers < least_buffers || array.n_buffers > most_buffers)
+        fail(what, "it has " + std::to_string(array.n_buffers) + " buffers");
+    if (array.n_buffers > 0 && array.buffers == nullptr) fail(what, "its buffers are missing");
+    if (array.null_count < -1 || array.null_count > array.length)
+        fail(what, "its null_count is " + std::to_string(array.null_count) + ", its length " +
+                       std::to_string(count));
+    Slots slots{nullptr, static_cast<size_t>(begin), static_cast<size_t>(count)};
+    if (least_buffers == 0) return slots;
+    slots.validity = static_cast<const uint8_t*>(array.buffers[0]);
+    const size_t nulls = count_nulls(slots);
+    if (array.null_count >= 0 && static_cast<size_t>(array.null_count) != nulls)
+        fail(what, "its null_count is " + std::to_string(array.null_count) + ", but " +
+                       std::to_string(nulls) + " are null");
+    return slots;
+}
+
+// Those of a child that its structs take up.
+Slots narrowed(const Slots& slots, const Slots* structs, const char* what) {
+    if (structs == nullptr) return slots;
+    const size_t end = structs->begin + structs->count;
+    if (end > slots.count)
+        fail(what, "its length is " + std::to_string(slots.count) + ", that of its structs " +
+                       std::to_string(end));
+    return {slots.validity, slots.begin + structs->begin, structs->count};
+}
+
+const ArrowArray& checked_child(const ArrowArray& array, const TextColumn& column) {
+    const char* what = "Arrow struct";
+    if (array.n_children < 0 || static_cast<uint64_t>(array.n_children) != column.child_count)
+        fail(what, "it has " + std::to_string(array.n_children) + " children, its schema " +
+                       std::to_string(column.child_count));
+    if (array.children == nullptr || array.children[*column.child] == nullptr)
+        fail(what, "its child is missing");
+    return *array.children[*column.child];
+}
+
+}  // namespace
+
+TextColumn find_text_column(const ArrowSchema& schema, std::optional<std::string_view> name) {
+    const char* what = "Arrow schema";
+    check_present(&schema, what);
+    const bool is_struct = std::string_view(schema.format) == "+s" && schema.dictionary == nullptr;
+    if (!is_struct) {
+        if (name) fail(what, "a column is named, but there are none");
+        return {text_type_of(schema), std::nullopt, 0};
+    }
+    if (schema.n_children < 0)
+        fail(what, "it has " + std::to_string(schema.n_children) + " children");
+    const auto child_count = static_cast<size_t>(schema.n_children);
+    if (child_count > 0 && schema.children == nullptr) fail(what, "its children are missing");
+    std::optional<size_t> found;
+    std::string names;
+    for (size_t i = 0; i < child_count; ++i) {
+        const ArrowSchema* child = schema.children[i];
+        check_present(child, "Arrow schema of a column");
+        const char* child_name = child->name == nullptr ? "" : child->name;
+        constexpr size_t kMaxShown = 400;
+        if (names.size() < kMaxShown) names += (i == 0 ? "" : ", ") + quoted(child_name);
+        if (!name || *name != child_name) continue;
+        if (found) fail(what, "two columns are named " + quoted(child_name));
+        found = i;
+    }
+    if (!name) fail(what, "no column is named, there are " + names);
+    if (!found) fail(what, "no column has the name " + quoted(*name) + ", there are " + names);
+    return {text_type_of(*schema.children[*found]), found, child_count};
+}
+
+TextValues::TextValues(Layout layout, const ArrowArray& array, const Slots* structs,
+                       const char* what)
+    : layout_(layout) {
+    if (layout == Layout::null) {
+        slots_ = narrowed(checked_slots(array, what, 0, 1), structs, what);  // 1: of old producers
+        return;
+    }
+    const bool has_views = layout == Layout::utf8_view;
+    // Behind the views come buffers of text, any number, and last the sizes of these.
+    constexpr int64_t kMaxViewBuffers = std::numeric_limits<int32_t>::max();
+    slots_ = checked_slots(array, what, 3, has_views ? 3 + kMaxViewBuffers : 3);
+    slots_ = narrowed(slots_, structs, what);
+    fixed_ = static_cast<const uint8_t*>(array.buffers[1]);
+    const size_t end = slots_.begin + slots_.count;
+    if (has_views) {
+        if (slots_.count > 0) check_buffer(fixed_, end, kViewBytes, what, "views");
+        view_buffers_ = {array.buffers + 2, static_cast<size_t>(array.n_buffers - 3)};
+        const void* sizes = array.buffers[array.n_buffers - 1];
+        check_buffer(sizes, view_buffers_.size(), sizeof(int64_t), what, "sizes of buffers");
+        view_buffer_sizes_ = static_cast<const uint8_t*>(sizes);
+        for (size_t i = 0; i < view_buffers_.size(); ++i) {
+            const auto size = read<int64_t>(view_buffer_sizes_, i);
+            if (size < 0) fail(what, "a buffer of " + std::to_string(size) + " bytes");
+            check_buffer(view_buffers_[i], static_cast<uint64_t>(size), 1, what, "bytes");
+        }
+        return;
+    }
+    data_ = static_cast<const char*>(array.buffers[2]);
+    if (slots_.count == 0) return;  // there may be no offset at all
+    check_buffer(fixed_, end + 1, layout == Layout::utf8 ? sizeof(int32_t) : sizeof(int64_t), what,
+                 "offsets");
+    if (offset_at(0) < 0) fail(what, "its first offset is " + std::to_string(offset_at(0)));
+    const int64_t last = offset_at(slots_.count);
+    if (last > offset_at(0)) check_buffer(data_, static_cast<uint64_t>(last), 1, what, "bytes");
+}
+
+int64_t TextValues::offset_at(size_t i) const {
+    const size_t slot = slots_.begin + i;
+    return layout_ == Layout::utf8 ? read<int32_t>(fixed_, slot) : read<int64_t>(fixed_, slot);
+}
+
+void TextValues::check(size_t i, const char* what, size_t number) const {
+    const auto fail_here = [&](const std::string& problem) {
+        fail(std::string(what) + " " + std::to_string(number), problem);
+    };
+    switch (layout_) {
+        case Layout::null:
+            return;
+        case Layout::utf8:
+        case Layout::large_utf8:
+            // Even of one that is null. None ends behind the last, which the constructor looked at.
+            if (offset_at(i + 1) < offset_at(i))
+                fail_here("its offsets are " + std::to_string(offset_at(i)) + " and " +
+                          std::to_string(offset_at(i + 1)));
+            return;
+        case Layout::utf8_view:
+            break;
+    }
+    if (slots_.is_null(i)) return;
+    const uint8_t* view = fixed_ + (slots_.begin + i) * kViewBytes;
+    const auto length = read<int32_t>(view, 0);
+    if (length < 0) fail_here("its length is " + std::to_string(length));
+    if (length <= kMaxInlineBytes) return;
+    const auto buffer = read<int32_t>(view, 2);
+    const auto offset = read<int32_t>(view, 3);
+    if (buffer < 0 || static_cast<size_t>(buffer) >= view_buffers_.size())
+        fail_here("it lies in buffer " + std::to_string(buffer) + " of " +
+                  std::to_string(view_buffers_.size()));
+    const auto size = read<int64_t>(view_buffer_sizes_, static_cast<size_t>(buffer));
+    if (offset < 0 || int64_t{offset} + length > size)
+        fail_here(std::to_string(length) + " bytes at " + std::to_string(offset) +
+                  " of a buffer of " + std::to_string(size));
+}
+
+std::string_view TextValues::text(size_t i) const {
+    if (layout_ != Layout::utf8_view) {
+        const int64_t begin = offset_at(i);
+        const auto length = static_cast<size_t>(offset_at(i + 1) - begin);
+        // Without any text there may be no bytes either, and nothing to point to.
+        return length == 0 ? std::string_view() : std::string_view(data_ + begin, length);
+    }
+    const uint8_t* view = fixed_ + (slots_.begin + i) * kViewBytes;
+    const auto length = read<int32_t>(view, 0);
+    const char* bytes = reinterpret_cast<const char*>(view) + sizeof length;
+    if (length > kMaxInlineBytes)
+        bytes =
+            static_cast<const char*>(view_buffers_[static_cast<size_t>(read<int32_t>(view, 2))]) +
+            read<int32_t>(view, 3);
+    return {bytes, static_cast<size_t>(length)};
+}
+
+size_t TextValues::outside_bytes() const {
+    if (layout_ == Layout::null || slots_.count == 0) return 0;
+    if (layout_ != Layout::utf8_view)
+        return static_cast<size_t>(offset_at(slots_.count) - offset_at(0));
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < view_buffers_.size(); ++i)
+        bytes += static_cast<uint64_t>(read<int64_t>(view_buffer_sizes_, i));
+    return static_cast<size_t>(bytes);
+}
+
+TextArray::TextArray(const TextColumn& column, const ArrowArray& array) : type_(column.type) {
+    const ArrowArray* texts = &array;
+    const Slots* structs = nullptr;
+    if (column.child) {
+        structs_ = checked_slots(array, "Arrow struct", 1, 1);
+        structs = &structs_;
+        texts = &checked_child(array, column);
+    }
+    const char* what = "Arrow array";
+    if (!is_encoded()) {
+        values_ = TextValues(type_.layout, *texts, structs, what);
+        return;
+    }
+    indices_ = narrowed(checked_slots(*texts, what, 2, 2), structs, what);
+    if (indices_.count > 0)
+        check_buffer(texts->buffers[1], indices_.begin + indices_.count, type_.index_width, what,
+                     "indices");
+    index_bytes_ = static_cast<const uint8_t*>(texts->buffers[1]);
+    if (texts->dictionary == nullptr) fail(what, "its dictionary is missing");
+    values_ = TextValues(type_.layout, *texts->dictionary, nullptr, "Arrow dictionary");
+}
+
+void TextArray::check_dictionary(size_t begin, size_t end) const {
+    for (size_t i = begin; i < end; ++i) values_.check(i, "text of the dictionary", i);
+}
+
+void TextArray::check(size_t begin, size_t end, size_t first_number) const {
+    for (size_t i = begin; i < end; ++i) {
+        if (!is_encoded()) {
+            values_.check(i, "text", first_number + i);
+        } else if (!structs_.is_null(i) && !indices_.is_null(i)) {
+            const uint64_t index = index_at(i);
+            if (index >= values_.slots().count)
+                fail("text " + std::to_string(first_number + i),
+                     "its index is " +
+                         (type_.index_is_signed ? std::to_string(static_cast<int64_t>(index))
+                                                : std::to_string(index)) +
+                         ", its dictionary has " + std::to_string(values_.slots().count));
+        }
+    }
+}
+
+uint64_t TextArray::index_at(size_t i) const {
+    const size_t slot = indices_.begin + i;
+    const auto widened = [&]<typename Unsigned>(Unsigned index) {
+        if (!type_.index_is_signed) return uint64_t{index};
+        return static_cast<uint64_t>(int64_t{static_cast<std::make_signed_t<Unsigned>>(index)});
+    };
+    switch (type_.index_width) {
+        case 1:
+            return widened(read<uint8_t>(index_bytes_, slot));
+        case 2:
+            return widened(read<uint16_t>(index_bytes_, slot));
+        case 4:
+            return widened(read<uint32_t>(index_bytes_, slot));
+        default:
+            return widened(read<uint64_t>(index_bytes_, slot));
+    }
+}
+
+bool TextArray::is_null(size_t i) const {
+    if (structs_.is_null(i)) return true;
+    if (!is_encoded()) return values_.is_null(i);
+    return indices_.is_null(i) || values_.is_null(static_cast<size_t>(index_at(i)));
+}
+
+std::string_view TextArray::text(size_t i) const {
+    return values_.text(is_encoded() ? static_cast<size_t>(index_at(i)) : i);
+}
+
+}  // namespace nibblevec

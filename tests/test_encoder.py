@@ -16,7 +16,7 @@ import threading
 import time
 import tracemalloc
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -511,6 +511,84 @@ def test_results_are_independent(encoder: Encoder) -> None:
     assert not np.shares_memory(first, second)
     first[:] = 0
     assert np.array_equal(bits(encoder.encode(["tea"])), bits(copied))
+
+
+# encode_iter
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100, 101, 10**30, np.int32(33)])
+def test_iterator_gives_the_same_vectors(encoder: Encoder, batch_size: Any) -> None:
+    texts = ODD_TEXTS + many_texts(100 - len(ODD_TEXTS))
+    options: dict[str, Any] = {"normalize_embeddings": True, "truncate_dim": 9, "prompt": "a "}
+    arrays = list(encoder.encode_iter(iter(texts), batch_size=batch_size, **options))
+    sizes = [len(texts[i : i + batch_size]) for i in range(0, len(texts), int(batch_size))]
+    assert [array.shape for array in arrays] == [(size, 9) for size in sizes]
+    assert np.array_equal(bits(np.concatenate(arrays)), bits(encoder.encode(texts, **options)))
+
+
+def test_iterator_takes_no_more_than_it_gives(encoder: Encoder) -> None:
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield f"tea {taken}"
+
+    arrays = encoder.encode_iter(endless(), batch_size=5)
+    assert taken == 0
+    for count in (5, 10, 15):
+        assert next(arrays).shape == (5, DIM)
+        assert taken == count
+
+
+def test_iterator_keeps_no_texts(encoder: Encoder) -> None:
+    texts = (f"tea {row}" + " cup" * 50 for row in range(30 * 1024))
+    next(encoder.encode_iter(texts, batch_size=1024))
+    tracemalloc.start()
+    try:
+        for _ in encoder.encode_iter(texts, batch_size=1024):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 << 20  # of 29 batches of 300 KB each, one or two
+
+
+def test_iterator_over_nothing(encoder: Encoder) -> None:
+    assert list(encoder.encode_iter([])) == []
+
+
+def test_iterator_names_rows_and_counts_from_the_first(encoder: Encoder) -> None:
+    texts: list[Any] = ["tea"] * 7 + [None]
+    arrays = encoder.encode_iter(texts, batch_size=3)
+    assert len(next(arrays)) == len(next(arrays)) == 3
+    with pytest.raises(TypeError, match="text 7 is NoneType, expected str"):
+        next(arrays)
+    encoder.max_seq_length = 1
+    for _ in encoder.encode_iter(["tea cup", "tea", "tea cup", "a cup"], batch_size=3):
+        pass
+    assert encoder.truncated_texts == 3
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "error", "message"),
+    [
+        ("tea", {}, TypeError, "expected an iterable of str, not str"),
+        (b"tea", {}, TypeError, "expected an iterable of str, not bytes"),
+        (3, {}, TypeError, "expected an iterable of str, not int"),
+        (["tea"], {"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0"),
+        (["tea"], {"batch_size": 1.5}, TypeError, "integer"),
+        (["tea"], {"truncate_dim": 31}, ValueError, "truncate_dim 31 is not in"),
+        (["tea"], {"prompt_name": "tea"}, ValueError, "no prompt has the name 'tea'"),
+        (["tea"], {"threads": 0}, ValueError, "threads must be at least 1"),
+    ],
+)
+def test_iterator_refuses_at_once(
+    encoder: Encoder, texts: Any, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        encoder.encode_iter(texts, **options)
 
 
 # similarity

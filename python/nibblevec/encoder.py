@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
@@ -217,6 +218,63 @@ class Encoder:
             )
         self._report_truncation(cut_texts, len(texts))
         return rows
+
+    def encode_iter(
+        self,
+        texts: Iterable[str],
+        *,
+        batch_size: SupportsIndex = BLOCK_TEXTS,
+        normalize_embeddings: bool = False,
+        truncate_dim: SupportsIndex | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        threads: SupportsIndex | None = None,
+    ) -> Iterator[FloatArray]:
+        """Embed texts as they come, so many at a time; no more of them are kept.
+
+        Args:
+            texts: any iterable of texts, endless ones too; it is read only as far as arrays are
+                asked for.
+            batch_size: texts of an array.
+            normalize_embeddings: as for `encode`, like the rest.
+            truncate_dim: ditto.
+            prompt_name: ditto.
+            prompt: ditto.
+            threads: ditto.
+
+        Returns:
+            Iterator over float32 [batch_size, dims]; the last array has the texts that are left.
+
+        Raises:
+            TypeError: ``texts`` is a str, or no iterable; later, a text is not a str (names its
+                row, counted from the first text of all).
+            ValueError: as `encode`.
+
+        >>> texts = (f"Tea number {number}." for number in range(5))
+        >>> [vectors.shape for vectors in Encoder().encode_iter(texts, batch_size=2)]
+        [(2, 512), (2, 512), (1, 512)]
+        """
+        if isinstance(texts, str):  # an iterable of its characters
+            raise TypeError("expected an iterable of str, not str")
+        _check_iterable(texts, "an iterable of str")
+        options = self._options_of_call(
+            normalize_embeddings, truncate_dim, prompt_name, prompt, threads
+        )
+        return self._encode_each(_batches(texts, _checked_batch_size(batch_size)), options)
+
+    def _encode_each(
+        self, batches: Iterator[tuple[str, ...]], options: _CallOptions
+    ) -> Iterator[FloatArray]:
+        cut_texts = taken = 0
+        for texts in batches:
+            rows = np.empty((len(texts), options.dims), np.float32)
+            for begin, end in _blocks(texts, BLOCK_TEXTS):
+                cut_texts += self._encode_block(
+                    texts[begin:end], options, rows[begin:end], first_row=taken + begin
+                )
+            taken += len(texts)
+            self._report_truncation(cut_texts, taken)
+            yield rows
 
     def encode_arrow(
         self,
@@ -541,9 +599,13 @@ def _taken(inputs: str | Iterable[str]) -> tuple[str, ...]:
     """The texts as they are now, in a tuple that nobody else can change."""
     if isinstance(inputs, str):
         return (inputs,)
-    if isinstance(inputs, (bytes, bytearray, memoryview)) or not hasattr(inputs, "__iter__"):
-        raise TypeError(f"expected a str or an iterable of str, not {type(inputs).__name__}")
+    _check_iterable(inputs, "a str or an iterable of str")
     return tuple(inputs)
+
+
+def _check_iterable(inputs: object, expected: str) -> None:
+    if isinstance(inputs, (bytes, bytearray, memoryview)) or not hasattr(inputs, "__iter__"):
+        raise TypeError(f"expected {expected}, not {type(inputs).__name__}")
 
 
 def _prompt(prompts: Mapping[str, str], name: str | None) -> str:
@@ -558,6 +620,11 @@ def _prompt(prompts: Mapping[str, str], name: str | None) -> str:
         known = ", ".join(map(repr, prompts))
         raise ValueError(f"no prompt has the name {name!r}; the model has {known}")
     return prompts[name]
+
+
+def _batches(texts: Iterable[str], batch_size: int) -> Iterator[tuple[str, ...]]:
+    iterator = iter(texts)
+    return iter(lambda: tuple(islice(iterator, min(batch_size, sys.maxsize))), ())
 
 
 def _checked_batch_size(batch_size: SupportsIndex) -> int:

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import gc
 import os
+import pickle
 import random
 import re
 import signal
@@ -1234,3 +1235,28 @@ def test_needs_no_arrow_library(folder: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
     )
     assert not set(done.stdout.split()) & {"pyarrow", "pandas", "polars", "tokenizers", "torch"}
+
+
+# EncodeColumn, as far as it goes without pyarrow; tests/compat has the rest
+
+
+def test_encode_column_is_small_when_pickled(folder: Path) -> None:
+    for model in (folder, Encoder(folder, truncate_dim=9)):
+        encode = arrow.EncodeColumn(model, column="text", output="v", list_type="list")
+        stored = pickle.dumps(encode)
+        assert len(stored) < 2048
+        assert pickle.dumps(pickle.loads(stored)) == stored
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nulls": "skip"}, "nulls must be one of 'null', 'empty', 'error', not 'skip'"),
+        ({"list_type": "array"}, "list_type must be one of 'fixed', 'list', not 'array'"),
+    ],
+)
+def test_encode_column_refuses_at_once(
+    encoder: Encoder, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        arrow.EncodeColumn(encoder, **options)

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 from nibblevec import _core
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
+    from typing import SupportsIndex
+
+    from nibblevec.encoder import Encoder
 
 # What a text that is null gives: a null, what an empty text gives, or a ValueError.
 Nulls = Literal["null", "empty", "error"]
@@ -120,3 +124,81 @@ class ArrowVectors:
 
     def __repr__(self) -> str:
         return f"ArrowVectors({len(self)}, dims={self._dims}, list_type={self._list_type!r})"
+
+
+class EncodeColumn:
+    """Adds a column of vectors to tables: one picklable callable for distributed engines.
+
+    A worker loads the model, mapped into memory, when it gets this object or makes it; all workers
+    of a machine share the table. With ``threads=1``, the default, the engine decides how many
+    work at once.
+
+    Args:
+        model: an `Encoder`, or what the constructor of one takes first.
+        column: the column of texts.
+        output: name of the column of vectors.
+        nulls: as for `Encoder.encode_arrow`, like the rest.
+        list_type: ditto; ``"list"`` for Spark.
+        normalize_embeddings: ditto.
+        truncate_dim: ditto.
+        prompt_name: ditto.
+        prompt: ditto.
+        threads: of a call.
+
+    Raises:
+        ValueError: ``nulls`` or ``list_type`` is none of its values; as the constructor of
+            `Encoder`.
+    """
+
+    def __init__(
+        self,
+        model: Encoder | str | os.PathLike[str] | None = None,
+        *,
+        column: str = "text",
+        output: str = "embedding",
+        nulls: Nulls = "null",
+        list_type: ListType = "fixed",
+        normalize_embeddings: bool = False,
+        truncate_dim: SupportsIndex | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        threads: SupportsIndex | None = 1,
+    ) -> None:
+        from nibblevec.encoder import Encoder
+
+        check_choice(nulls, Nulls, "nulls")
+        check_choice(list_type, ListType, "list_type")
+        self._encoder = model if isinstance(model, Encoder) else Encoder(model)
+        self._output = output
+        self._options: dict[str, Any] = {
+            "column": column,
+            "nulls": nulls,
+            "list_type": list_type,
+            "normalize_embeddings": normalize_embeddings,
+            "truncate_dim": truncate_dim,
+            "prompt_name": prompt_name,
+            "prompt": prompt,
+            "threads": threads,
+        }
+
+    def __call__(self, table: Any) -> Any:
+        """The table with the column of vectors behind its own.
+
+        Args:
+            table: a ``pyarrow.Table`` or ``pyarrow.RecordBatch``; what else speaks the Arrow C
+                interface as a table does becomes a ``pyarrow.Table`` first, which imports pyarrow.
+
+        Raises:
+            ValueError: it has a column of the output's name; as `Encoder.encode_arrow`.
+            TypeError: as `Encoder.encode_arrow`.
+        """
+        import pyarrow
+
+        if not isinstance(table, (pyarrow.Table, pyarrow.RecordBatch)):
+            table = pyarrow.table(table)
+        if self._output in table.schema.names:
+            raise ValueError(f"there is a column named {self._output!r} already")
+        vectors = self._encoder.encode_arrow(table, **self._options)
+        if isinstance(table, pyarrow.Table):
+            return table.append_column(self._output, pyarrow.chunked_array(vectors))
+        return table.append_column(self._output, pyarrow.array(vectors))

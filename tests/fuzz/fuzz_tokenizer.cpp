@@ -1,6 +1,6 @@
 // libFuzzer's entry to the tokenizer; CONTRIBUTING.md has the command. Any text, in any of the
-// storages of a Python str, under every setting: no error of memory, and the same ids from every
-// kernel, whether the text is read in pieces or at once.
+// storages of a Python str or in UTF-8, under every setting: no error of memory, and the same ids
+// from every kernel, whether the text is read in pieces or at once.
 #include <array>
 #include <cstdlib>
 #include <cstring>
@@ -64,7 +64,8 @@ struct Collected final : IdSink {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (size < 3) return 0;
     const Tokenizer& tokenizer = tokenizer_of(data[0] % kSettings);
-    const auto width = static_cast<uint8_t>(1u << data[1] % 3);
+    const bool is_utf8 = data[1] % 4 == 3;
+    const auto width = static_cast<uint8_t>(is_utf8 ? 1u : 1u << data[1] % 4);
     Truncation truncation;
     if (data[1] & 0x80) truncation = {data[1] / 4u % 8u, (data[1] & 0x40) != 0};
     const size_t piece_characters = data[2] % 64u + 1;
@@ -77,11 +78,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (size > 0) std::memcpy(units.data(), data, length * width);
     if (width == 4)
         for (uint32_t& unit : units) unit %= unicode::kCodePoints;
-    bool is_ascii = width == 1;
+    bool is_ascii = width == 1 && !is_utf8;
     for (size_t i = 0; i < length && is_ascii; ++i) is_ascii = data[i] < 0x80;
     const std::unique_ptr<uint8_t[]> exact(new uint8_t[length * width]);
     if (length > 0) std::memcpy(exact.get(), units.data(), length * width);
-    const TextView view{exact.get(), length, width, is_ascii, false, false};
+    const TextView view{exact.get(),        length, is_utf8 ? kUtf8 : width, is_ascii,
+                        /*is_cut=*/false,
+                        /*is_absent=*/false};
 
     std::vector<uint32_t> first;
     bool is_first = true;
@@ -94,7 +97,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                                     *borrowed, collected, most);
                 collected.take({(*borrowed).ids.ids.data(), (*borrowed).ids.count});
                 if (collected.ids.size() != encoded.id_count) std::abort();
-            } catch (const LoneSurrogate&) {
+            } catch (const InvalidText&) {
                 if (!is_first) std::abort();
                 return 0;
             }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import pickle
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -305,6 +307,17 @@ def test_duckdb_function(encoder: Encoder, texts: list[str | None], expected: Fl
         )
         result = connection.sql("SELECT embed(text) AS v FROM source ORDER BY id").to_arrow_table()
         assert_same_bits(numpy_of(result["v"]), expected)
+
+
+def test_page_about_arrow() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "arrow.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 5
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "arrow.md", "exec"), names)
+    assert names["embed"](names["source"]).schema.names == ["id", "text", "embedding"]
+    assert names["vectors"].null_count == 1
 
 
 # EncodeColumn

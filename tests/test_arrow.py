@@ -1251,7 +1251,9 @@ def test_encode_column_is_small_when_pickled(folder: Path) -> None:
         encode = arrow.EncodeColumn(model, column="text", output="v", list_type="list")
         stored = pickle.dumps(encode)
         assert len(stored) < 2048
-        assert pickle.dumps(pickle.loads(stored)) == stored
+        other = pickle.loads(stored)
+        assert other._options == encode._options
+        assert other._encoder.__getstate__() == encode._encoder.__getstate__()
 
 
 @pytest.mark.parametrize(

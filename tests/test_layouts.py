@@ -292,7 +292,7 @@ def test_settings(prompted: Path, tmp_path: Path) -> None:
         encoder.encode(TEXTS, prompt=b"tea")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="text 1 is int"):
         encoder.encode(["tea", 3])  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="text 1 holds a lone surrogate at character 4"):
+    with pytest.raises(ValueError, match="text 1 holds a lone surrogate at character 0"):
         encoder.encode(["tea", "\ud800"])
 
 

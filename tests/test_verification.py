@@ -102,6 +102,13 @@ MODELS: dict[str, Model] = {
         token_rules=TokenRules(row_of_id=MAPPING, weight_of_id=WEIGHTS),
         wide_sums=True,
     ),
+    "wide, float16": a_model(
+        "float16",
+        head=False,
+        normalization="model2vec_float16",
+        token_rules=TokenRules(row_of_id=MAPPING, weight_of_id=WEIGHTS),
+        wide_sums=True,
+    ),
 }
 
 

@@ -219,7 +219,7 @@ def _first_difference(fast: FloatArray, plain: FloatArray) -> tuple[int, str] | 
     if same.all():
         return None
     row, dim = np.argwhere(~same)[0]
-    return int(row), f"dim {dim}: fast {fast[row, dim]!r}, plain {plain[row, dim]!r}"
+    return int(row), f"dim {dim}: fast {fast[row, dim]:.9g}, plain {plain[row, dim]:.9g}"
 
 
 def plain_tokenizer(model: Model) -> Callable[[str], list[int]]:
@@ -261,7 +261,7 @@ def plain_mean(model: Model, ids: list[int]) -> FloatArray:
 
     Args:
         model: of its table and its token rules. A row times a float64 weight is rounded once;
-            where sums are wide, all is float64 up to the mean.
+            where sums are wide, all is float64 up to the mean, of float16 rows one rounded to odd.
         ids: of the text.
     """
     if not ids:
@@ -277,8 +277,21 @@ def plain_mean(model: Model, ids: list[int]) -> FloatArray:
             rows = (rows * rules.weight_of_id[numbers, np.newaxis]).astype(number)
         for row in rows:
             total += row
-        mean: FloatArray = (total / number(len(ids))).astype(np.float32)
-    return mean
+        mean: NDArray[np.floating[Any]] = total / number(len(ids))
+        if model.wide_sums and model.table.format == "float16":
+            return _rounded_to_odd(mean)
+        return mean.astype(np.float32)
+
+
+def _rounded_to_odd(exact: NDArray[np.floating[Any]]) -> FloatArray:
+    """To float32; what is not exact to the neighbour whose last bit is set.
+
+    Rounding it on to float16 then gives what rounding to float16 at once does.
+    """
+    nearest = exact.astype(np.float32)
+    outwards = np.where(exact > nearest, np.float32(np.inf), np.float32(-np.inf))
+    is_even = nearest.view(np.uint32) % 2 == 0
+    return np.where(is_even & (nearest != exact), np.nextafter(nearest, outwards), nearest)
 
 
 def plain_head(

@@ -194,7 +194,7 @@ def test_lone_surrogate_alone(encoder: Encoder) -> None:
 @pytest.mark.parametrize("keyword", ["batchsize", "prompt_nam", "precisionn"])
 def test_unknown_keyword(encoder: Encoder, keyword: str) -> None:
     with pytest.raises(TypeError, match=keyword):
-        encoder.encode(["tea"], **{keyword: 1})  # type: ignore[arg-type]
+        encoder.encode(["tea"], **{keyword: 1})  # type: ignore[call-overload]
 
 
 def test_unknown_keyword_of_the_constructor() -> None:
@@ -501,7 +501,7 @@ def test_out_that_is_not_aligned(encoder: Encoder) -> None:
 
 def test_out_that_is_no_array(encoder: Encoder) -> None:
     with pytest.raises(TypeError, match="out must be a NumPy array, not list"):
-        encoder.encode(["tea"], out=[[0.0] * DIM])  # type: ignore[arg-type]
+        encoder.encode(["tea"], out=[[0.0] * DIM])  # type: ignore[call-overload]
 
 
 def test_results_are_independent(encoder: Encoder) -> None:

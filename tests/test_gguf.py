@@ -41,6 +41,7 @@ from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 from nibblevec import Encoder, ModelFormatError
 from nibblevec.cli import main
 from nibblevec.formats import load_model
+from nibblevec.precision import RangesOf
 
 TEXTS = ["A cup of hot tea.", "the stock market fell", "", "unable, walking: 12 caf\u00e9s", "tea"]
 NAME = "model.gguf"
@@ -139,9 +140,9 @@ def test_everything_that_a_file_may_say(tmp_path: Path) -> None:
         "sse.truncate_dim": number("uint32", 4),
         "sse.something.new": array("float64", [1.0]),
     }
-    ranges = Tensor.of(np.zeros((2, 512), np.float32))
+    ranges = Tensor.of(np.array([[-1] * 4, [2] * 4], np.float32))
     path = write(
-        tmp_path, keys, {TABLE: table, **head_tensors(DIM), "sse.ranges.normalized.512": ranges}
+        tmp_path, keys, {TABLE: table, **head_tensors(DIM), "sse.ranges.normalized.4": ranges}
     )
     model = load_model(path)
     assert (model.name, model.license) == ("a name", "apache-2.0")
@@ -153,6 +154,7 @@ def test_everything_that_a_file_may_say(tmp_path: Path) -> None:
         "query",
     )
     assert model.truncate_dim == 4
+    assert model.ranges[RangesOf(normalized=True, dims=4)].tolist() == [[-1] * 4, [2] * 4]
     encoder = Encoder(path)
     assert (encoder.get_embedding_dimension(), encoder.max_seq_length) == (4, 3)
 
@@ -269,6 +271,7 @@ GROWTH_SCRIPT = """
 import sys
 from pathlib import Path
 from nibblevec.formats import load_model
+from nibblevec.precision import RangesOf
 
 def anonymous():
     status = Path("/proc/self/status").read_text()

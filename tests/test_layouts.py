@@ -289,7 +289,7 @@ def test_settings(prompted: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no prompt has the name 'nothing'; the model has 'query'"):
         encoder.encode(TEXTS, "nothing")
     with pytest.raises(TypeError, match="prompt is bytes, expected str"):
-        encoder.encode(TEXTS, prompt=b"tea")  # type: ignore[arg-type]
+        encoder.encode(TEXTS, prompt=b"tea")  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="text 1 is int"):
         encoder.encode(["tea", 3])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="text 1 holds a lone surrogate at character 0"):

@@ -5,51 +5,75 @@ from __future__ import annotations
 import operator
 import os
 import sys
+from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec import _core
+from nibblevec.compat import (
+    ModelCardData,
+    SentenceTransformerMethods,
+    check_constructor_arguments,
+    check_device,
+    features_of_texts,
+    in_type_asked,
+)
 from nibblevec.formats import load_model
 from nibblevec.hub import ModelSource, find_model
+from nibblevec.precision import (
+    DTYPES,
+    RangesOf,
+    centred_ranges,
+    checked_precision,
+    columns,
+    has_ranges,
+    quantize,
+    ranges_of_vectors,
+    stored_ranges,
+)
 from nibblevec.similarity import checked_similarity, similarity, similarity_pairwise
 from nibblevec.table import checked_dims, output_array
+from nibblevec.texts import check_iterable, taken_texts, without_surrogates
 from nibblevec.threads import thread_count
-from nibblevec.tokenizer import Truncation, load_package_tokenizer
+from nibblevec.tokenizer import Truncation, load_package_tokenizer, prompted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sized
+    from collections.abc import Iterator, Mapping, Sized
 
     import tokenizers
     import torch
 
-    from nibblevec.arrow import ArrowVectors, ListType, Nulls
+    from nibblevec.arrow import ArrowVectors, ListType
+    from nibblevec.arrow import Nulls as ArrowNulls
     from nibblevec.model import Model
+    from nibblevec.precision import Precision
     from nibblevec.similarity import SimilarityName
+    from nibblevec.texts import Errors, Nulls
 
     FloatArray = NDArray[np.float32]
 
 BUNDLED_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models", "default")
 
 # Texts go to the native code so many at a time, which bounds what is kept of them there, or fewer
-# where progress is shown.
+# where progress is shown, or where vectors in float32 are made only to be rounded.
 BLOCK_TEXTS = 1 << 14
+ROUNDED_BLOCK_TEXTS = 1 << 12
 SHOWN_BLOCK_TEXTS = 1 << 10
 
 
-class _CallOptions(NamedTuple):
+class _Call(NamedTuple):
     """What a call asks for, checked and as it was when the call began."""
 
-    dims: int
-    normalize: bool
+    kind: RangesOf  # whether vectors are normalised, and their dims
     prompt: str
     truncation: Truncation
     threads: int
 
 
-class Encoder:
+class Encoder(SentenceTransformerMethods):
     """A static text-embedding model: the mean of the rows of a text's tokens, then its head.
 
     The table stays in its own bytes, mapped into memory. The same text gives the same bits whatever
@@ -60,6 +84,7 @@ class Encoder:
             sentence-transformers; Model2Vec), a GGUF file, or the name of a repository on the
             Hugging Face hub; None means the bundled model (English, 512 dims). A path that exists
             wins over a repository and makes no network call.
+        device: another than the CPU gives a warning, and is not used.
         truncate_dim: keep only the first so many dims (Matryoshka), and compute no more unless the
             model scales its vectors itself; None means what the model says, or all.
         prompts: what may be put before texts, by name; added to those of the model, and instead of
@@ -77,6 +102,16 @@ class Encoder:
         revision: branch, tag or commit on the hub; None means ``main``.
         token: of the hub; None means the stored one if there is one.
         local_files_only: take from the hub only what was fetched before; no network call.
+        trust_remote_code: taken since code for sentence-transformers passes it; no code of a model
+            is ever run.
+        modules: None or empty.
+        use_auth_token: None, False or ``token``.
+        model_kwargs: None, empty, or what is done anyway: ``dtype`` or ``torch_dtype`` float32,
+            ``device_map`` the CPU.
+        processor_kwargs: None or empty.
+        config_kwargs: None or empty.
+        model_card_data: None.
+        backend: ``"torch"``.
 
     Raises:
         OSError: a file of the model is missing, cannot be read, or is not a regular file; the hub
@@ -85,7 +120,8 @@ class Encoder:
         ValueError: the folder holds no model; ``truncate_dim`` is not in 1..dim; ``threads`` < 1;
             ``max_seq_length`` < 1; there is no prompt of the name ``default_prompt_name``, or no
             function ``similarity_fn_name``; ``quantize`` is no packed format, the table is packed
-            in another one, or its dims or weights do not fit it.
+            in another one, or its dims or weights do not fit it; an argument of
+            sentence-transformers asks for what is not done here (says why).
 
     >>> model = Encoder()
     >>> vectors = model.encode(["Tea is a hot drink.", "A cup of tea.", "The stock market fell."])
@@ -100,8 +136,9 @@ class Encoder:
         self,
         model_name_or_path: str | os.PathLike[str] | None = None,
         *,
+        device: object = None,
         truncate_dim: SupportsIndex | None = None,
-        prompts: Mapping[str, str] | None = None,
+        prompts: Mapping[str, str | None] | None = None,
         default_prompt_name: str | None = None,
         similarity_fn_name: SimilarityName | None = None,
         max_seq_length: SupportsIndex | None = None,
@@ -112,7 +149,26 @@ class Encoder:
         revision: str | None = None,
         token: bool | str | None = None,
         local_files_only: bool = False,
+        trust_remote_code: bool = False,  # noqa: ARG002
+        modules: Iterable[Any] | None = None,
+        use_auth_token: bool | str | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+        processor_kwargs: Mapping[str, Any] | None = None,
+        config_kwargs: Mapping[str, Any] | None = None,
+        model_card_data: None = None,
+        backend: str = "torch",
     ) -> None:
+        check_constructor_arguments(
+            token=token,
+            use_auth_token=use_auth_token,
+            model_kwargs=model_kwargs,
+            backend=backend,
+            modules=modules,
+            processor_kwargs=processor_kwargs,
+            config_kwargs=config_kwargs,
+            model_card_data=model_card_data,
+        )
+        check_device(device)
         self._source: ModelSource | None = None  # the bundled model
         if model_name_or_path is not None:
             self._source = find_model(
@@ -137,15 +193,12 @@ class Encoder:
 
             threads_now = thread_count(threads)
             self._model = packed(self._model, quantize, threads=threads_now)
-        if truncate_dim is None:
-            truncate_dim = self._model.truncate_dim
-        self._dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
+        self.truncate_dim = self._model.truncate_dim if truncate_dim is None else truncate_dim
         # Names that sentence-transformers gives to every model.
-        self._prompts = {"query": "", "document": "", **self._model.prompts, **(prompts or {})}
-        self._default_prompt_name = default_prompt_name
-        if default_prompt_name is None:
-            self._default_prompt_name = self._model.default_prompt_name
-        _prompt(self._prompts, self._default_prompt_name)
+        self._prompts = {"query": "", "document": "", **self._model.prompts}
+        for name, text in (prompts or {}).items():
+            self._prompts[name] = self._prompts.get(name, "") if text is None else text
+        self.default_prompt_name = default_prompt_name or self._model.default_prompt_name
         self.similarity_fn_name = similarity_fn_name
         self._threads = None if threads is None else thread_count(threads)
         self._tokenizer = self._model.load_tokenizer()
@@ -153,71 +206,232 @@ class Encoder:
         if max_seq_length is not None:
             self.max_seq_length = max_seq_length
         self._truncated_texts = 0
+        self._fitted_ranges: dict[RangesOf, FloatArray] = {}
+        self._model_card_data = ModelCardData(
+            self._model.name if self._source is None else self._source.name
+        )
 
+    @overload
     def encode(
         self,
-        inputs: str | Iterable[str],
+        inputs: str | Iterable[str] | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: SupportsIndex = 32,
         show_progress_bar: bool | None = None,
-        *,
+        output_value: Literal["sentence_embedding"] = "sentence_embedding",
+        precision: Precision | None = "float32",
+        convert_to_numpy: Literal[True] = True,
+        convert_to_tensor: Literal[False] = False,
+        device: object = None,
         normalize_embeddings: bool = False,
         truncate_dim: SupportsIndex | None = None,
+        pool: Mapping[str, Any] | None = None,
+        chunk_size: SupportsIndex | None = None,
+        *,
         threads: SupportsIndex | None = None,
-        out: FloatArray | None = None,
-    ) -> FloatArray:
+        out: NDArray[Any] | None = None,
+        errors: Errors = "raise",
+        nulls: Nulls = "error",
+        ranges: Literal["call"] | None = None,
+        sentences: str | Iterable[str] | None = None,
+    ) -> NDArray[Any]: ...
+
+    @overload  # Tensors, or a list of them or of dicts
+    def encode(
+        self,
+        inputs: str | Iterable[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: SupportsIndex = 32,
+        show_progress_bar: bool | None = None,
+        output_value: str | None = "sentence_embedding",
+        precision: Precision | None = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: object = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: SupportsIndex | None = None,
+        pool: Mapping[str, Any] | None = None,
+        chunk_size: SupportsIndex | None = None,
+        *,
+        threads: SupportsIndex | None = None,
+        out: NDArray[Any] | None = None,
+        errors: Errors = "raise",
+        nulls: Nulls = "error",
+        ranges: Literal["call"] | None = None,
+        sentences: str | Iterable[str] | None = None,
+    ) -> Any: ...
+
+    def encode(
+        self,
+        inputs: str | Iterable[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: SupportsIndex = 32,
+        show_progress_bar: bool | None = None,
+        output_value: str | None = "sentence_embedding",
+        precision: Precision | None = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: object = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: SupportsIndex | None = None,
+        pool: Mapping[str, Any] | None = None,  # noqa: ARG002
+        chunk_size: SupportsIndex | None = None,
+        *,
+        threads: SupportsIndex | None = None,
+        out: NDArray[Any] | None = None,
+        errors: Errors = "raise",
+        nulls: Nulls = "error",
+        ranges: Literal["call"] | None = None,
+        sentences: str | Iterable[str] | None = None,
+    ) -> Any:
         """Embed texts.
 
+        The arguments before ``threads`` are those of sentence-transformers, in its order.
+
         Args:
-            inputs: one text, or any iterable of texts (they are all taken before work begins).
+            inputs: one text; or a list, a tuple, an array of NumPy or pyarrow, a Series of pandas
+                or polars, a column of datasets, a generator, any iterable of texts (they are all
+                taken before work begins).
             prompt_name: put the prompt of this name before each text.
             prompt: put this before each text, whatever ``prompt_name`` says. Where neither is
                 given, the model's default prompt is taken, if it has one.
             batch_size: step of the progress bar; changes nothing else.
             show_progress_bar: on stderr. None shows it if this package logs at INFO or below.
+            output_value: ``"sentence_embedding"``; None gives a dict of Tensors for each text:
+                its ids as ``"input_ids"``, ``"offsets"``, and as ``"sentence_embedding"`` its
+                vector, which is not normalised.
+            precision: ``"float32"`` (so does None), ``"float16"``, ``"int8"``, ``"uint8"``,
+                ``"binary"`` or ``"ubinary"``; applied last. int8 and uint8 cut the range that a dim
+                has into 256 steps; binary and ubinary keep whether a number is above 0, eight dims
+                in a byte.
+            convert_to_numpy: an array; False gives a list of Tensors, or a Tensor for one str.
+            convert_to_tensor: a Tensor, whatever ``convert_to_numpy`` says.
+            device: one, or a list; another than the CPU gives a warning, and is not used.
             normalize_embeddings: scale each vector, after truncation, to length 1. A model that
                 normalises by itself has done so before truncation.
             truncate_dim: first so many dims; None means those of the constructor.
+            pool: one of `start_multi_process_pool`; changes nothing.
+            chunk_size: changes nothing.
             threads: at most so many; None means the constructor's, else all that this process may
                 use. Short work takes one. (Where the tokenizer is not native, the `tokenizers`
                 package has threads of its own, as many as ``RAYON_NUM_THREADS`` says.)
-            out: float32 [texts, dims] (or [dims] for one text), C-contiguous, an array or
-                ``np.memmap``: written and returned. After an error its content is undefined.
+            out: an array or ``np.memmap`` of the type and shape of the result, C-contiguous:
+                written and returned. After an error its content is undefined.
+            errors: ``"replace"`` takes U+FFFD for each lone surrogate; ``"raise"`` refuses it.
+            nulls: ``"empty"`` takes what stands for a missing text (None, NaN, pandas' NA) as an
+                empty one; ``"error"`` refuses it.
+            ranges: what int8 and uint8 divide into steps. None: the ranges that came with the model
+                or from `fit_ranges`, so that a text's vector depends on nothing else. ``"call"``:
+                those of this call's own vectors, as sentence-transformers does.
+            sentences: another name of ``inputs``.
 
         Returns:
             float32 [texts, dims]; [dims] for a single str. A text without tokens gets the head of
-            zeros.
+            zeros. Other precisions give float16 or int8 or uint8; binary (int8) and ubinary (uint8)
+            have an eighth of the dims, rounded up. See ``convert_to_numpy`` and ``output_value``.
+
+        Raises:
+            TypeError: a text is not a str (names its row); ``inputs`` are missing, or given twice.
+            ValueError: a text holds a lone surrogate (names its row); there is no prompt of this
+                name; ``truncate_dim`` is not in 1..dim; ``batch_size``, ``chunk_size`` or
+                ``threads`` is below 1; ``out`` has another type, shape or layout; there are no
+                ranges for int8 or uint8; an option has no such value.
+            ModelFormatError: the tokenizer of the model is not one.
+            ImportError: Tensors are asked for, and torch is missing.
+        """
+        if sentences is not None:
+            inputs = _the_one(inputs, sentences)
+        step = _at_least_1(batch_size, "batch_size")
+        if chunk_size is not None:
+            _at_least_1(chunk_size, "chunk_size")
+        if device is not None:
+            check_device(device)
+        digits = checked_precision(precision)
+        if ranges not in (None, "call"):
+            raise ValueError(f"ranges must be None or 'call', not {ranges!r:.80}")
+        call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads)
+        if errors == "replace":
+            call = call._replace(prompt=without_surrogates(call.prompt))
+        single = isinstance(inputs, str)
+        texts = taken_texts(inputs, nulls=nulls, errors=errors)
+        shown = _logs_info() if show_progress_bar is None else show_progress_bar
+
+        if output_value != "sentence_embedding":
+            _check_asks_for_features(output_value, digits, out)
+            features = self._features(texts, call)
+            return features[0] if single else features
+        stored = None
+        if has_ranges(digits) and ranges is None:
+            stored = stored_ranges(self.ranges, call.kind)
+        width = columns(digits, call.kind.dims)
+        vectors = output_array(out, (width,) if single else (len(texts), width), DTYPES[digits])
+        rows = vectors.reshape(len(texts), width)  # a view: `vectors` is contiguous
+        asked = (texts, call, step if shown else None)
+        if digits == "float32":
+            self._write_vectors(*asked, rows)
+        elif has_ranges(digits) and stored is None:
+            floats = np.empty((len(texts), call.kind.dims), np.float32)
+            self._write_vectors(*asked, floats)
+            if len(texts):
+                quantize(floats, digits, rows, ranges_of_vectors(floats))
+        else:
+            for block, floats in self._vector_blocks(*asked, _scratch(texts, call.kind)):
+                quantize(floats, digits, rows[block], stored)
+        return in_type_asked(
+            vectors, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor
+        )
+
+    def fit_ranges(
+        self,
+        sample: Iterable[str],
+        *,
+        truncate_dim: SupportsIndex | Iterable[SupportsIndex] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        threads: SupportsIndex | None = None,
+    ) -> None:
+        """Find the ranges that int8 and uint8 divide into steps, once for all calls of `encode`.
+
+        All dims get one step, so large that the greatest number in the sample's vectors just fits:
+        an int8 is a number over this step, rounded, and 127 or -128 at most; dot products and
+        cosines stay what they are. There is a set for vectors that are normalised and one for those
+        that are not, for each number of dims; a set of the same kind is replaced.
+        `save_pretrained` and pickling keep them.
+
+        Args:
+            sample: texts such as will be encoded; some thousands.
+            truncate_dim: a number of dims, or several; None means those of the constructor.
+            prompt_name: as for `encode`.
+            prompt: as for `encode`.
+            threads: as for `encode`.
 
         Raises:
             TypeError: a text is not a str (names its row).
-            ValueError: a text holds a lone surrogate (names its row); there is no prompt of this
-                name; ``truncate_dim`` is not in 1..dim; ``batch_size`` or ``threads`` is below 1;
-                ``out`` has another type, shape or layout.
-            ModelFormatError: the tokenizer of the model is not one.
-        """
-        options = self._options_of_call(
-            normalize_embeddings, truncate_dim, prompt_name, prompt, threads
-        )
-        step = _checked_batch_size(batch_size)
-        if show_progress_bar is None:
-            show_progress_bar = _logs_info()
+            ValueError: all vectors are zero, or one is not finite; others as `encode`.
 
-        single = isinstance(inputs, str)
-        texts = _taken(inputs)
-        rows = output_array(out, (options.dims,) if single else (len(texts), options.dims))
-        text_rows = rows.reshape(len(texts), options.dims)  # a view: `rows` is contiguous
-        if show_progress_bar:
-            blocks = _shown(_blocks(texts, SHOWN_BLOCK_TEXTS), len(texts), step)
-        else:
-            blocks = _blocks(texts, BLOCK_TEXTS)
-        cut_texts = 0
-        for begin, end in blocks:
-            cut_texts += self._encode_block(
-                texts[begin:end], options, text_rows[begin:end], first_row=begin
-            )
-        self._report_truncation(cut_texts, len(texts))
-        return rows
+        >>> model = Encoder()
+        >>> model.fit_ranges(["Tea is a hot drink.", "A cup of tea."], truncate_dim=[96, 48])
+        >>> model.encode("A drink.", truncate_dim=48, precision="int8").dtype
+        dtype('int8')
+        """
+        texts = taken_texts(sample)
+        call = self._call(False, None, prompt_name, prompt, threads)
+        sizes = truncate_dim if isinstance(truncate_dim, Iterable) else [truncate_dim]
+        kinds = [
+            RangesOf(normalized, self._dims_of_call(size))
+            for size in sizes
+            for normalized in (False, True)
+        ]
+        fitted = {}
+        for kind in kinds:
+            scratch = _scratch(texts, kind)
+            blocks = self._vector_blocks(texts, call._replace(kind=kind), None, scratch)
+            greatest = [float(np.abs(vectors).max()) for _, vectors in blocks]
+            fitted[kind] = centred_ranges(float(np.max(greatest, initial=0)), kind.dims)
+        self._fitted_ranges = {**self._fitted_ranges, **fitted}
 
     def encode_iter(
         self,
@@ -256,21 +470,17 @@ class Encoder:
         """
         if isinstance(texts, str):  # an iterable of its characters
             raise TypeError("expected an iterable of str, not str")
-        _check_iterable(texts, "an iterable of str")
-        options = self._options_of_call(
-            normalize_embeddings, truncate_dim, prompt_name, prompt, threads
-        )
-        return self._encode_each(_batches(texts, _checked_batch_size(batch_size)), options)
+        check_iterable(texts, "an iterable of str")
+        call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads)
+        return self._encode_each(_batches(texts, _at_least_1(batch_size, "batch_size")), call)
 
-    def _encode_each(
-        self, batches: Iterator[tuple[str, ...]], options: _CallOptions
-    ) -> Iterator[FloatArray]:
+    def _encode_each(self, batches: Iterator[tuple[str, ...]], call: _Call) -> Iterator[FloatArray]:
         cut_texts = taken = 0
         for texts in batches:
-            rows = np.empty((len(texts), options.dims), np.float32)
-            for begin, end in _blocks(texts, BLOCK_TEXTS):
+            rows = np.empty((len(texts), call.kind.dims), np.float32)
+            for block in _blocks(texts, BLOCK_TEXTS):
                 cut_texts += self._encode_block(
-                    texts[begin:end], options, rows[begin:end], first_row=taken + begin
+                    texts[block], call, rows[block], first_row=taken + block.start
                 )
             taken += len(texts)
             self._report_truncation(cut_texts, taken)
@@ -281,7 +491,7 @@ class Encoder:
         obj: Any,
         *,
         column: str | None = None,
-        nulls: Nulls = "null",
+        nulls: ArrowNulls = "null",
         list_type: ListType = "fixed",
         normalize_embeddings: bool = False,
         truncate_dim: SupportsIndex | None = None,
@@ -326,49 +536,66 @@ class Encoder:
 
         arrow.check_choice(nulls, arrow.Nulls, "nulls")
         arrow.check_choice(list_type, arrow.ListType, "list_type")
-        options = self._options_of_call(
-            normalize_embeddings, truncate_dim, prompt_name, prompt, threads
-        )
+        call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads)
         parts = []
         cut_texts = taken = 0
         for batch in arrow.text_batches(obj, column, nulls):
-            rows = _core.VectorRows(batch, options.dims)
-            for begin, end in _blocks(batch, BLOCK_TEXTS):
+            rows = _core.VectorRows(batch, call.kind.dims)
+            for block in _blocks(batch, BLOCK_TEXTS):
                 cut_texts += self._encode_block(
-                    batch.block(begin, end),
-                    options,
-                    rows.array[begin:end],
-                    first_row=taken + begin,
+                    batch.block(block.start, block.stop),
+                    call,
+                    rows.array[block],
+                    first_row=taken + block.start,
                 )
             rows.blank_nulls()
             parts.append(rows)
             taken += len(batch)
         self._report_truncation(cut_texts, taken)
-        return arrow.ArrowVectors(parts, options.dims, list_type)
+        return arrow.ArrowVectors(parts, call.kind.dims, list_type)
 
-    def _options_of_call(
-        self,
-        normalize: bool,
-        truncate_dim: SupportsIndex | None,
-        prompt_name: str | None,
-        prompt: str | None,
-        threads: SupportsIndex | None,
-    ) -> _CallOptions:
-        dims = self._dims
-        if truncate_dim is not None:
-            dims = checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
-        if prompt is None:
-            name = self._default_prompt_name if prompt_name is None else prompt_name
-            prompt = _prompt(self._prompts, name)
-        if not isinstance(prompt, str):
-            raise TypeError(f"prompt is {type(prompt).__name__}, expected str")
-        threads = thread_count(self._threads if threads is None else threads)
-        return _CallOptions(dims, bool(normalize), prompt, self._truncation, threads)
+    def _vector_blocks(
+        self, texts: tuple[str, ...], call: _Call, shown_step: int | None, into: FloatArray
+    ) -> Iterator[tuple[slice, FloatArray]]:
+        """The vectors of texts, a block after the other, and which of them these are.
+
+        Args:
+            texts: of str only.
+            call: what is asked for.
+            shown_step: step of a bar on stderr; None shows none.
+            into: float32 [texts, dims]; or fewer rows, which each block is written over.
+        """
+        is_whole = len(into) == len(texts)
+        most = BLOCK_TEXTS if shown_step is None else SHOWN_BLOCK_TEXTS
+        blocks = _blocks(texts, most if is_whole else min(most, len(into)))
+        if shown_step is not None:
+            blocks = _shown(blocks, len(texts), shown_step)
+        cut_texts = 0
+        for block in blocks:
+            vectors = into[block] if is_whole else into[: block.stop - block.start]
+            cut_texts += self._encode_block(texts[block], call, vectors, first_row=block.start)
+            yield block, vectors
+        self._report_truncation(cut_texts, len(texts))
+
+    def _write_vectors(
+        self, texts: tuple[str, ...], call: _Call, shown_step: int | None, into: FloatArray
+    ) -> None:
+        for _ in self._vector_blocks(texts, call, shown_step, into):
+            pass
+
+    def _features(self, texts: tuple[str, ...], call: _Call) -> list[dict[str, torch.Tensor]]:
+        vectors = np.empty((len(texts), call.kind.dims), np.float32)
+        plain = call._replace(kind=RangesOf(False, call.kind.dims))
+        self._write_vectors(texts, plain, None, vectors)
+        tokens = self._tokenizer.encode_batch(
+            prompted(texts, call.prompt), call.truncation, threads=call.threads
+        )
+        return features_of_texts(tokens.ids, tokens.offsets, vectors)
 
     def _encode_block(
         self,
         texts: tuple[str, ...] | _core.TextBlock,
-        options: _CallOptions,
+        call: _Call,
         out: FloatArray,
         *,
         first_row: int,
@@ -376,13 +603,13 @@ class Encoder:
         """Writes float32 [texts, dims]; returns how many texts were cut."""
         return self._tokenizer.encode_vectors(
             texts,
-            options.truncation,
+            call.truncation,
             self._model,
             out,
-            prompt=options.prompt,
-            normalize=options.normalize,
+            prompt=call.prompt,
+            normalize=call.kind.normalized,
             first_row=first_row,
-            threads=options.threads,
+            threads=call.threads,
         )
 
     def tokenize(
@@ -409,7 +636,7 @@ class Encoder:
         >>> ids.tolist(), offsets.tolist()
         ([5572, 1010, 3531, 999], [0, 4, 4])
         """
-        taken = _taken(texts)
+        taken = taken_texts(texts)
         tokens = self._tokenizer.encode_batch(
             taken,
             self._truncation,
@@ -418,8 +645,14 @@ class Encoder:
         self._report_truncation(tokens.cut_texts, len(taken))
         return tokens.ids, tokens.offsets
 
-    def preprocess(self, texts: str | Iterable[str]) -> dict[str, NDArray[np.int64]]:
+    def preprocess(
+        self, texts: str | Iterable[str], prompt: str | None = None
+    ) -> dict[str, NDArray[np.int64]]:
         """The ids as sentence-transformers' static models pass them on.
+
+        Args:
+            texts: any iterable of texts; a str is one text.
+            prompt: put this before each text.
 
         Returns:
             ``"input_ids"``: int64 [tokens] of all texts end to end; ``"offsets"``: int64 [n],
@@ -429,7 +662,7 @@ class Encoder:
             TypeError: a text is not a str (names its row).
             ValueError: a text holds a lone surrogate (names its row).
         """
-        ids, offsets = self.tokenize(texts)
+        ids, offsets = self.tokenize(prompted(taken_texts(texts), prompt or ""))
         return {"input_ids": ids.astype(np.int64), "offsets": offsets[:-1]}
 
     @property
@@ -440,13 +673,41 @@ class Encoder:
 
     @property
     def prompts(self) -> dict[str, str]:
-        """What `encode` may put before texts, by name."""
+        """What `encode` may put before texts, by name. May be changed, or set to another dict."""
         return self._prompts
+
+    @prompts.setter
+    def prompts(self, prompts: dict[str, str]) -> None:
+        self._prompts = prompts
 
     @property
     def default_prompt_name(self) -> str | None:
-        """Name of the prompt of texts for which none is asked; None means no prompt."""
+        """Name of the prompt of texts for which none is asked; None means no prompt. May be set."""
         return self._default_prompt_name
+
+    @default_prompt_name.setter
+    def default_prompt_name(self, name: str | None) -> None:
+        _prompt(self._prompts, name)
+        self._default_prompt_name = name
+
+    @property
+    def truncate_dim(self) -> int | None:
+        """Vectors are cut to so many dims; None means that they are not. May be set."""
+        return self._truncate_dim
+
+    @truncate_dim.setter
+    def truncate_dim(self, dims: SupportsIndex | None) -> None:
+        self._dims = checked_dims(dims, self._model.table.dim, "truncate_dim")
+        self._truncate_dim = None if dims is None else self._dims
+
+    @property
+    def ranges(self) -> dict[RangesOf, FloatArray]:
+        """What int8 and uint8 divide into steps, by (normalised or not, dims).
+
+        The least and the greatest number of each dim, float32 [2, dims]: those that came with the
+        model, and those of `fit_ranges`.
+        """
+        return {**self._model.ranges, **self._fitted_ranges}
 
     @property
     def max_seq_length(self) -> int | None:
@@ -518,8 +779,9 @@ class Encoder:
 
         A name that ends in ``.gguf`` gives one GGUF file, any other a folder: with a Dynamic Tanh
         an SSE model, with Model2Vec's rules such a one, else a `StaticEmbedding` of
-        sentence-transformers. Prompts of the constructor are written too, what it and `encode` say
-        of dims and lengths is not. Files appear when they are complete, and only files of a model
+        sentence-transformers. Prompts of the constructor, how vectors are compared, and ranges of
+        `fit_ranges` are written too, what the constructor and `encode` say of dims and lengths is
+        not. Files appear when they are complete, and only files of a model
         are replaced; the model's own source may be.
 
         Args:
@@ -538,12 +800,42 @@ class Encoder:
             for prompt, text in self._prompts.items()
             if text or prompt in self._model.prompts
         }
-        model = self._model._replace(prompts=prompts, default_prompt_name=self._default_prompt_name)
+        compares: str | None = self._similarity_fn_name
+        if compares == "cosine" and self._model.similarity_fn_name is None:
+            compares = None  # as where nothing is said
+        model = self._model._replace(
+            prompts=prompts,
+            default_prompt_name=self._default_prompt_name,
+            similarity_fn_name=compares,
+            ranges=self.ranges,
+        )
         save_model(model, name, fitting_layout(model, name))
 
     def get_embedding_dimension(self) -> int:
         """Number of dims that `encode` gives unless told otherwise."""
         return self._dims
+
+    def _dims_of_call(self, truncate_dim: SupportsIndex | None) -> int:
+        if truncate_dim is None:
+            return self._dims
+        return checked_dims(truncate_dim, self._model.table.dim, "truncate_dim")
+
+    def _call(
+        self,
+        normalize: bool,
+        truncate_dim: SupportsIndex | None,
+        prompt_name: str | None,
+        prompt: str | None,
+        threads: SupportsIndex | None,
+    ) -> _Call:
+        if prompt is None:
+            name = self._default_prompt_name if prompt_name is None else prompt_name
+            prompt = _prompt(self._prompts, name)
+        if not isinstance(prompt, str):
+            raise TypeError(f"prompt is {type(prompt).__name__}, expected str")
+        kind = RangesOf(bool(normalize), self._dims_of_call(truncate_dim))
+        threads = thread_count(self._threads if threads is None else threads)
+        return _Call(kind, prompt, self._truncation, threads)
 
     def _report_truncation(self, cut_texts: int, texts: int) -> None:
         self._truncated_texts = cut_texts
@@ -560,19 +852,22 @@ class Encoder:
             "options": {
                 **self._options,
                 "revision": None if source is None else source.revision,
-                "truncate_dim": self._dims,
                 "prompts": self._prompts,
                 "default_prompt_name": self._default_prompt_name,
                 "similarity_fn_name": self._similarity_fn_name,
                 "threads": self._threads,
             },
+            "truncate_dim": self._truncate_dim,
             "truncation": self._truncation,
+            "fitted_ranges": self._fitted_ranges,
             "digest": self._model.digest(),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["name"], **state["options"])  # type: ignore[misc]
+        self.truncate_dim = state["truncate_dim"]
         self._truncation = state["truncation"]
+        self._fitted_ranges = state["fitted_ranges"]
         if self._model.digest() != state["digest"]:
             raise ValueError(f"{self!r}: the model is not the one that was pickled")
 
@@ -595,17 +890,33 @@ def _logs_info() -> bool:
     return bool(logging.getLogger(__name__).getEffectiveLevel() <= logging.INFO)
 
 
-def _taken(inputs: str | Iterable[str]) -> tuple[str, ...]:
-    """The texts as they are now, in a tuple that nobody else can change."""
-    if isinstance(inputs, str):
-        return (inputs,)
-    _check_iterable(inputs, "a str or an iterable of str")
-    return tuple(inputs)
+def _the_one(
+    inputs: str | Iterable[str] | None, sentences: str | Iterable[str]
+) -> str | Iterable[str]:
+    if inputs is not None:
+        raise TypeError("inputs and sentences are two names of one argument")
+    return sentences
 
 
-def _check_iterable(inputs: object, expected: str) -> None:
-    if isinstance(inputs, (bytes, bytearray, memoryview)) or not hasattr(inputs, "__iter__"):
-        raise TypeError(f"expected {expected}, not {type(inputs).__name__}")
+def _at_least_1(number: SupportsIndex, name: str) -> int:
+    count = operator.index(number)
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, not {count}")
+    return count
+
+
+def _check_asks_for_features(
+    output_value: str | None, precision: Precision, out: NDArray[Any] | None
+) -> None:
+    if output_value == "token_embeddings":
+        raise ValueError(
+            "output_value 'token_embeddings': a static model has none that depend on the text;"
+            " Table.dequantize gives the rows of tokenize's ids"
+        )
+    if output_value is not None:
+        raise ValueError(f"output_value must be 'sentence_embedding' or None, not {output_value!r}")
+    if precision != "float32" or out is not None:
+        raise ValueError("output_value None gives float32 Tensors of its own: no precision, no out")
 
 
 def _prompt(prompts: Mapping[str, str], name: str | None) -> str:
@@ -622,28 +933,26 @@ def _prompt(prompts: Mapping[str, str], name: str | None) -> str:
     return prompts[name]
 
 
+def _scratch(texts: tuple[str, ...], kind: RangesOf) -> FloatArray:
+    """Room for a block of vectors."""
+    return np.empty((min(len(texts), ROUNDED_BLOCK_TEXTS), kind.dims), np.float32)
+
+
 def _batches(texts: Iterable[str], batch_size: int) -> Iterator[tuple[str, ...]]:
     iterator = iter(texts)
     return iter(lambda: tuple(islice(iterator, min(batch_size, sys.maxsize))), ())
 
 
-def _checked_batch_size(batch_size: SupportsIndex) -> int:
-    size = operator.index(batch_size)
-    if size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {size}")
-    return size
-
-
-def _blocks(texts: Sized, block_texts: int) -> Iterator[tuple[int, int]]:
+def _blocks(texts: Sized, block_texts: int) -> Iterator[slice]:
     for begin in range(0, len(texts), block_texts):
-        yield begin, min(begin + block_texts, len(texts))
+        yield slice(begin, min(begin + block_texts, len(texts)))
 
 
-def _shown(blocks: Iterator[tuple[int, int]], texts: int, step: int) -> Iterator[tuple[int, int]]:
+def _shown(blocks: Iterator[slice], texts: int, step: int) -> Iterator[slice]:
     """The blocks, with a bar on stderr that moves as each is done."""
     from tqdm import tqdm
 
     with tqdm(total=-(-texts // step), desc="Batches") as bar:
-        for begin, end in blocks:
-            yield begin, end
-            bar.update(-(-end // step) - bar.n)
+        for block in blocks:
+            yield block
+            bar.update(-(-block.stop // step) - bar.n)

@@ -19,6 +19,7 @@ FILES = (
     "0_StaticEmbedding/model.safetensors",
     "0_StaticEmbedding/tokenizer.json",
     "1_Normalize/config.json",
+    "ranges.safetensors",
 )
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nibblevec import _core
 from nibblevec.model_files import check_regular_file, read_file
 from nibblevec.output_files import write_file
+from nibblevec.precision import RangesOf
 from nibblevec.table import Table
 from nibblevec.tokenizer import NO_RULES, Tokenizer, TokenRules, load_tokenizer
 
@@ -100,6 +101,7 @@ class Model(NamedTuple):
         default_prompt_name: the prompt of a text for which none is asked; None: no prompt.
         similarity_fn_name: how two vectors are to be compared; None: not said.
         truncate_dim: how many dims of a vector are kept unless told otherwise; None: all.
+        ranges: of the numbers of each dim, float32 [2, dims], for vectors in int8 and uint8.
         name: what the model is called; None: not said.
         license: under which it may be used; None: not said.
         headerless_table: file of the table if it has a row for each token and does not say how
@@ -117,6 +119,7 @@ class Model(NamedTuple):
     default_prompt_name: str | None = None
     similarity_fn_name: str | None = None
     truncate_dim: int | None = None
+    ranges: Mapping[RangesOf, NDArray[np.float32]] = MappingProxyType({})
     name: str | None = None
     license: str | None = None
     headerless_table: str | None = None
@@ -162,8 +165,12 @@ class Model(NamedTuple):
             sorted(self.prompts.items()),
             self.default_prompt_name,
             self.truncate_dim,
+            sorted(map(tuple, self.ranges)),
         )
-        arrays = (self.table.buffer, *vectors, rules.row_of_id, rules.weight_of_id)
+        arrays = (
+            *(self.table.buffer, *vectors, rules.row_of_id, rules.weight_of_id),
+            *(self.ranges[kind] for kind in sorted(self.ranges)),
+        )
         sha256 = hashlib.sha256()
         for part in (
             repr(settings).encode(errors="backslashreplace"),

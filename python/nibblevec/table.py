@@ -6,7 +6,7 @@ import operator
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nibblevec import _core
 from nibblevec.threads import thread_count
@@ -304,8 +304,10 @@ def checked_dims(dims: SupportsIndex | None, dim: int, name: str) -> int:
     return count
 
 
-def output_array(out: FloatArray | None, shape: Sequence[int]) -> FloatArray:
-    """``out`` if it is a float32 array of this shape that can be written in place, or a new one.
+def output_array(
+    out: NDArray[Any] | None, shape: Sequence[int], dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """``out`` if it is an array of this shape and type that can be written in place, or a new one.
 
     Raises:
         TypeError: ``out`` is not an array.
@@ -313,11 +315,12 @@ def output_array(out: FloatArray | None, shape: Sequence[int]) -> FloatArray:
     """
     shape = tuple(shape)
     if out is None:
-        return np.empty(shape, np.float32)
+        return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
-    if out.dtype != np.float32 or out.shape != shape:
-        raise ValueError(f"out is {out.dtype} {list(out.shape)}, expected float32 {list(shape)}")
+    if out.dtype != dtype or out.shape != shape:
+        expected = f"{np.dtype(dtype)} {list(shape)}"
+        raise ValueError(f"out is {out.dtype} {list(out.shape)}, expected {expected}")
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
         raise ValueError("out must be C-contiguous, aligned and writeable")
     return out

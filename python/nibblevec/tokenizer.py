@@ -541,7 +541,7 @@ class PackageTokenizer:
         threads: int = 1,
     ) -> int:
         """See `Tokenizer`."""
-        texts = _prompted(texts, prompt)
+        texts = prompted(texts, prompt)
         cut_texts = 0
         for begin, end in _package_blocks(texts):
             tokens = self.encode_batch(texts[begin:end], truncation, first_row=first_row + begin)
@@ -566,7 +566,7 @@ class PackageTokenizer:
         return cut_texts
 
 
-def _prompted(texts: tuple[str, ...] | _core.TextBlock, prompt: str) -> tuple[str, ...]:
+def prompted(texts: tuple[str, ...] | _core.TextBlock, prompt: str) -> tuple[str, ...]:
     """The texts after the prompt; what is no str stays, and is refused where texts are read.
 
     Raises:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from nibblevec.formats import model2vec, sentence_transformers, sse
+from nibblevec.formats.ranges import read_ranges
 from nibblevec.model import Model
 
 
@@ -68,7 +69,8 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
     os.listdir(folder)  # whatever is wrong with the folder itself
     for layout in LAYOUTS:
         if layout.is_in(folder):
-            return layout.load(folder, mmap=mmap)
+            model = layout.load(folder, mmap=mmap)
+            return model._replace(ranges=read_ranges(folder, model.table.dim))
     *others, last = (layout.looked_for for layout in LAYOUTS)
     found = sentence_transformers.module_types(folder)
     raise ValueError(

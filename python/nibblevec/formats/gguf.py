@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nibblevec.formats import sse
 from nibblevec.formats.gguf_file import MAGIC, GgufFile, read_gguf, write_gguf
+from nibblevec.formats.ranges import ranges_of, tensors_of_ranges
 from nibblevec.formats.safetensors import Tensor
 from nibblevec.formats.tensors import (
     rules_of,
@@ -37,6 +38,7 @@ ARCHITECTURE = "sse"
 TABLE_TENSOR = "token_embd.weight"
 TOKENIZER_KEY = "tokenizer.huggingface.json"
 PREFIX = "sse."
+RANGES_PREFIX = "sse.ranges."
 
 # Types of tables that are used in their own bytes, but for F64, which becomes float32.
 OWN_TYPES = ("F32", "F16", "BF16", "F64", "I8", "Q4_K", "Q6_K")
@@ -118,6 +120,7 @@ def load(path: str, *, mmap: bool = True) -> Model:
         default_prompt_name=default_prompt_name,
         similarity_fn_name=_one_of(file, "sse.similarity", SIMILARITY_FUNCTIONS),
         truncate_dim=truncate_dim,
+        ranges=ranges_of(file.tensors, table.dim, path, prefix=RANGES_PREFIX),
         name=file.string("general.name"),
         license=file.string("general.license"),
     )
@@ -228,6 +231,7 @@ def save(model: Model, path: str) -> None:
     if model.head is not None:
         tensors |= sse.tensors_of_head(model.head)
     tensors |= tensors_of_rules(rules, prefix=PREFIX)
+    tensors |= tensors_of_ranges(model.ranges, prefix=RANGES_PREFIX)
     with written_file(path) as file:
         write_gguf(file, _metadata(model), tensors)
 

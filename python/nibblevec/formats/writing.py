@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from nibblevec.conversion import in_row_format, with_row_by_id
 from nibblevec.formats import gguf, model2vec, sentence_transformers, sse
+from nibblevec.formats.ranges import RANGES_NAME, write_ranges
 from nibblevec.model import Model, TokenizerJson
 from nibblevec.output_files import written_folder
 
@@ -41,6 +42,7 @@ OTHER_NAMES = (
     sentence_transformers.MODULES_NAME,
     sentence_transformers.SETTINGS_NAME,
     model2vec.CONFIG_NAME,
+    RANGES_NAME,
 )
 
 
@@ -94,3 +96,4 @@ def save_model(
         return
     with written_folder(path, DECISIVE_NAMES, OTHER_NAMES) as folder:
         written.write(model, folder)
+        write_ranges(model.ranges, folder)

@@ -1,0 +1,336 @@
+"""What code written for sentence-transformers calls besides `encode`, and passes without need.
+
+Source: sentence-transformers 6.2; docs/coming-from.md lists the deliberate differences.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import torch
+    from typing_extensions import Self
+
+    from nibblevec.precision import Precision
+
+# The first of them that a model has is put before documents.
+DOCUMENT_PROMPT_NAMES = ("document", "passage", "corpus")
+
+# What other values of these would ask for, in words.
+NOT_DONE = {
+    "modules": "a model is loaded whole from its files, not put together from modules of torch",
+    "config_kwargs": "there is no config of transformers",
+    "processor_kwargs": "tokenizer.json is used as it is; max_seq_length cuts texts",
+    "model_card_data": "no model card is written",
+}
+FLOAT32_NAMES = ("float32", "torch.float32", "auto", "None")
+
+
+class SentenceTransformerMethods:
+    """The methods and properties of a `SentenceTransformer` that follow from an `Encoder`'s own."""
+
+    if TYPE_CHECKING:  # what an `Encoder` has
+        encode: Callable[..., Any]
+        get_embedding_dimension: Callable[[], int]
+        prompts: dict[str, str]
+        truncate_dim: int | None
+        max_seq_length: int | None
+        _model_card_data: ModelCardData
+
+    def encode_query(
+        self,
+        inputs: str | Iterable[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
+        """Embed queries: as `encode`, but with the prompt named ``query`` where none is asked.
+
+        Every model has one, an empty one if need be, so the default prompt does not count here.
+
+        Args:
+            inputs: as for `encode`.
+            prompt_name: as for `encode`.
+            prompt: as for `encode`.
+            *arguments: the others of `encode`, in its order.
+            **options: the others of `encode`.
+
+        Returns:
+            As `encode`.
+
+        Raises:
+            TypeError: as `encode`.
+            ValueError: as `encode`.
+        """
+        if prompt_name is None and prompt is None and "query" in self.prompts:
+            prompt_name = "query"
+        return self.encode(inputs, prompt_name, prompt, *arguments, **options)
+
+    def encode_document(
+        self,
+        inputs: str | Iterable[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
+        """Embed documents: as `encode`, but with a prompt for documents where none is asked.
+
+        It is the first that the model has of ``document``, ``passage`` and ``corpus``. Every model
+        has ``document``, an empty one if need be, so the default prompt does not count here.
+
+        Args:
+            inputs: as for `encode`.
+            prompt_name: as for `encode`.
+            prompt: as for `encode`.
+            *arguments: the others of `encode`, in its order.
+            **options: the others of `encode`.
+
+        Returns:
+            As `encode`.
+
+        Raises:
+            TypeError: as `encode`.
+            ValueError: as `encode`.
+        """
+        if prompt_name is None and prompt is None:
+            names = (name for name in DOCUMENT_PROMPT_NAMES if name in self.prompts)
+            prompt_name = next(names, None)
+        return self.encode(inputs, prompt_name, prompt, *arguments, **options)
+
+    def encode_multi_process(
+        self,
+        sentences: Iterable[str],
+        pool: Mapping[str, Any],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: SupportsIndex = 32,
+        chunk_size: SupportsIndex | None = None,
+        show_progress_bar: bool | None = None,
+        precision: Precision | None = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: SupportsIndex | None = None,
+    ) -> NDArray[Any]:
+        """Embed texts as `encode` does, on the threads of this process."""
+        vectors: NDArray[Any] = self.encode(
+            sentences,
+            prompt_name,
+            prompt,
+            batch_size,
+            show_progress_bar,
+            precision=precision,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=truncate_dim,
+            pool=pool,
+            chunk_size=chunk_size,
+        )
+        return vectors
+
+    def start_multi_process_pool(
+        self, target_devices: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """A stand-in for a pool of processes: `encode` has threads of its own, so none starts.
+
+        Args:
+            target_devices: warned of where one is not the CPU.
+
+        Returns:
+            What `encode`, `encode_multi_process` and `stop_multi_process_pool` take, those of
+            sentence-transformers' own class too.
+        """
+        check_device(target_devices)
+        return {"input": _NoQueue(), "output": _NoQueue(), "processes": []}
+
+    @staticmethod
+    def stop_multi_process_pool(pool: Mapping[str, Any]) -> None:
+        """Nothing is left to stop."""
+
+    @contextmanager
+    def truncate_embeddings(self, truncate_dim: SupportsIndex | None) -> Iterator[None]:
+        """A context in which `truncate_dim` is another.
+
+        Args:
+            truncate_dim: keep the first so many dims; None keeps all.
+
+        Raises:
+            ValueError: ``truncate_dim`` is not in 1..dim.
+
+        >>> from nibblevec import Encoder
+        >>> model = Encoder()
+        >>> with model.truncate_embeddings(64):
+        ...     model.encode("tea").shape
+        (64,)
+        """
+        before = self.truncate_dim
+        self.truncate_dim = truncate_dim  # type: ignore[assignment]  # its setter takes more
+        try:
+            yield
+        finally:
+            self.truncate_dim = before
+
+    def get_sentence_embedding_dimension(self) -> int:
+        """The older name of `get_embedding_dimension`."""
+        return self.get_embedding_dimension()
+
+    def get_max_seq_length(self) -> int | None:
+        """The older name of `max_seq_length`."""
+        return self.max_seq_length
+
+    @property
+    def device(self) -> str | torch.device:
+        """Always the CPU: a device of torch if torch has been imported, else its name."""
+        if "torch" in sys.modules:
+            import torch
+
+            return torch.device("cpu")
+        return "cpu"
+
+    def to(self, device: object = None, *_arguments: Any, **_options: Any) -> Self:
+        """The model itself; warns where ``device`` is not the CPU."""
+        check_device(device)
+        return self
+
+    def eval(self) -> Self:
+        """The model itself, which is never trained here."""
+        return self
+
+    @property
+    def model_card_data(self) -> ModelCardData:
+        """Where evaluators put their measures; no model card is written."""
+        return self._model_card_data
+
+
+class ModelCardData:
+    """What evaluators and miners of sentence-transformers ask of a model's card.
+
+    Attributes:
+        base_model: what the model is called; None: not said.
+        eval_results_dict: the measures of each evaluator that was run.
+    """
+
+    def __init__(self, base_model: str | None) -> None:
+        self.base_model = base_model
+        self.eval_results_dict: dict[Any, dict[str, Any]] = {}
+
+    def set_evaluation_metrics(
+        self, evaluator: Any, metrics: Mapping[str, Any], *_epoch_and_step: int, **_named: int
+    ) -> None:
+        """Keep the measures of an evaluator, the last ones of each."""
+        self.eval_results_dict[evaluator] = dict(metrics)
+
+
+class _NoQueue:
+    """What sentence-transformers' own `stop_multi_process_pool` closes."""
+
+    def cancel_join_thread(self) -> None:
+        """Nothing is waited for."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def check_constructor_arguments(
+    *,
+    token: bool | str | None,
+    use_auth_token: bool | str | None,
+    model_kwargs: Mapping[str, Any] | None,
+    backend: str,
+    **others: Any,
+) -> None:
+    """Refuse arguments of `SentenceTransformer` that ask for what an `Encoder` does not do.
+
+    Args:
+        token: ours.
+        use_auth_token: an older name of it: None, False or the same.
+        model_kwargs: None, empty, or float32 on the CPU, which is done anyway.
+        backend: ``"torch"``, the one whose vectors we give.
+        **others: those of `NOT_DONE`: None or empty.
+
+    Raises:
+        ValueError: there is any other value (names the argument, and says why).
+    """
+    if use_auth_token and use_auth_token != token:
+        raise ValueError("use_auth_token is not taken: give the token as token")
+    if backend != "torch":
+        raise ValueError(
+            f"backend {backend!r} is not there: kernels of nibblevec's own do the work, with the"
+            " vectors of backend 'torch'"
+        )
+    for name, value in (model_kwargs or {}).items():
+        does = (
+            str(value) in FLOAT32_NAMES
+            if name in ("torch_dtype", "dtype")
+            else name == "device_map" and str(value) in ("cpu", "auto", "None")
+        )
+        if not does:
+            raise ValueError(
+                f"model_kwargs {name!r}: {value!r:.80} is not done: there is no model of"
+                " transformers, and vectors are float32 on the CPU (see encode's precision)"
+            )
+    for name, value in others.items():
+        if not (value is None or (isinstance(value, (Mapping, list, tuple)) and not value)):
+            raise ValueError(f"{name} is not taken: {NOT_DONE[name]}")
+
+
+def check_device(device: object) -> None:
+    """Warn where a device, or one of several, is not the CPU."""
+    devices = device if isinstance(device, (list, tuple)) else [device]
+    for other in devices:
+        if other is not None and str(other).partition(":")[0] != "cpu":
+            # Who set the device is two calls up, and is told once for each place in the code.
+            warnings.warn(
+                f"nibblevec runs on the CPU, whatever the device: {other} is not used",
+                stacklevel=3,
+            )
+            return
+
+
+def in_type_asked(vectors: NDArray[Any], *, convert_to_numpy: bool, convert_to_tensor: bool) -> Any:
+    """Vectors as `encode`'s caller wants them; torch is imported only where it is wanted.
+
+    Args:
+        vectors: [n, dims], or [dims] for one text.
+        convert_to_numpy: an array; else, for more than one text, a list of Tensors.
+        convert_to_tensor: a Tensor, whatever ``convert_to_numpy`` says.
+    """
+    if convert_to_numpy and not convert_to_tensor:
+        return vectors
+    import torch
+
+    tensor = torch.from_numpy(vectors)
+    return tensor if convert_to_tensor or vectors.ndim == 1 else list(tensor)
+
+
+def features_of_texts(
+    ids: NDArray[np.uint32], offsets: NDArray[np.int64], vectors: NDArray[np.float32]
+) -> list[dict[str, torch.Tensor]]:
+    """What the modules of a `SentenceTransformer` leave of each text, were it alone.
+
+    Args:
+        ids: uint32 [tokens] of all texts end to end.
+        offsets: int64 [n + 1], where each text begins, and the end of the last.
+        vectors: float32 [n, dims].
+    """
+    import torch
+
+    tokens = torch.from_numpy(ids.astype(np.int64))
+    return [
+        {
+            "input_ids": tokens[begin:end],
+            "offsets": torch.tensor(0),
+            "sentence_embedding": vector,
+        }
+        for begin, end, vector in zip(
+            offsets[:-1].tolist(), offsets[1:].tolist(), torch.from_numpy(vectors), strict=True
+        )
+    ]

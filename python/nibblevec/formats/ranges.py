@@ -1,0 +1,99 @@
+"""Ranges of int8 and uint8 that are kept with a model, in any layout."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nibblevec.formats.safetensors import Tensor, read_safetensors, write_safetensors
+from nibblevec.model_files import ModelFormatError
+from nibblevec.precision import RangesOf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Ranges = Mapping[RangesOf, NDArray[np.float32]]
+
+RANGES_NAME = "ranges.safetensors"
+
+
+def read_ranges(folder: str, dim: int) -> Ranges:
+    """What a folder's ``ranges.safetensors`` holds, if there is one.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+        ModelFormatError: it is not a safetensors file, or see `ranges_of`.
+    """
+    path = os.path.join(folder, RANGES_NAME)
+    if not os.path.lexists(path):
+        return {}
+    return ranges_of(read_safetensors(path, mmap=False), dim, path)
+
+
+def write_ranges(ranges: Ranges, folder: str) -> None:
+    """Write what `read_ranges` reads, if there is anything to say.
+
+    Raises:
+        OSError: the file exists there, or cannot be written.
+    """
+    if ranges:
+        write_safetensors(os.path.join(folder, RANGES_NAME), tensors_of_ranges(ranges))
+
+
+def ranges_of(
+    tensors: Mapping[str, Tensor], dim: int, path: str, *, prefix: str = ""
+) -> dict[RangesOf, NDArray[np.float32]]:
+    """The ranges among the tensors of a file.
+
+    Args:
+        tensors: ``normalized.N`` and ``unnormalized.N``, each F32 [2, N]: the least and the
+            greatest number of each of the first N dims.
+        dim: of the model.
+        path: the file.
+        prefix: what their names begin with; other names are passed over.
+
+    Raises:
+        ModelFormatError: a tensor has another name, type or shape, more dims than the model, a
+            number that is not finite, or a least one above the greatest.
+    """
+    ranges = {}
+    for name, tensor in tensors.items():
+        if not name.startswith(prefix):
+            continue
+        if tensor.dtype != "F32" or len(tensor.shape) != 2 or tensor.shape[0] != 2:
+            found = f"{tensor.dtype} {list(tensor.shape)!r:.80}"
+            raise ModelFormatError(path, name, f"{found}, expected F32 [2, dims]")
+        dims = tensor.shape[1]
+        if not 1 <= dims <= dim:
+            raise ModelFormatError(path, name, f"{dims} dims, expected 1..{dim}")
+        kinds = {name_of(RangesOf(kind, dims)): RangesOf(kind, dims) for kind in (False, True)}
+        kind = kinds.get(name.removeprefix(prefix))
+        if kind is None:
+            raise ModelFormatError(path, name, f"expected the name {' or '.join(kinds)}")
+        numbers = np.frombuffer(tensor.data.tobytes(), "<f4").reshape(tensor.shape)
+        least, greatest = numbers
+        good = np.isfinite(least) & np.isfinite(greatest) & (least <= greatest)
+        if not good.all():
+            number = int(np.argmin(good))
+            problem = f"dim {number} has the range {least[number]} to {greatest[number]}"
+            raise ModelFormatError(path, name, problem)
+        ranges[kind] = numbers
+    return ranges
+
+
+def tensors_of_ranges(ranges: Ranges, *, prefix: str = "") -> dict[str, Tensor]:
+    """Ranges as tensors, as `ranges_of` reads them."""
+    return {
+        prefix + name_of(kind): Tensor(
+            "F32", numbers.shape, np.ascontiguousarray(numbers, "<f4").reshape(-1).view(np.uint8)
+        )
+        for kind, numbers in sorted(ranges.items(), key=lambda item: item[0])
+    }
+
+
+def name_of(kind: RangesOf) -> str:
+    """The name of a tensor of ranges."""
+    return f"{'normalized' if kind.normalized else 'unnormalized'}.{kind.dims}"

@@ -1,0 +1,158 @@
+"""Vectors in fewer bits, with the arithmetic of sentence-transformers.
+
+Source: what `quantize_embeddings` of sentence-transformers 6.2 computes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    FloatArray = NDArray[np.float32]
+
+Precision = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+# What arrays of vectors in a precision hold.
+DTYPES: dict[Precision, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "int8": np.dtype(np.int8),
+    "uint8": np.dtype(np.uint8),
+    "binary": np.dtype(np.int8),
+    "ubinary": np.dtype(np.uint8),
+}
+
+# A range of a dim is cut into so many steps for int8 and uint8.
+STEPS = 255
+
+# The code of int8 that the greatest number of a sample gets.
+GREATEST_CODE = 127
+
+# Where a range begins and ends if a step is 1, so that the code is the nearest integer: half a step
+# below the least one, and half a step above the one before the greatest, which has the rest.
+CENTRED = (-128.5, 126.5)
+
+
+class RangesOf(NamedTuple):
+    """Which vectors ranges belong to: those of other dims, or of another length, have others."""
+
+    normalized: bool
+    dims: int
+
+
+def checked_precision(precision: str | None) -> Precision:
+    """The precision of this name; None is float32.
+
+    Raises:
+        ValueError: there is no such precision.
+    """
+    if precision is None:
+        return "float32"
+    for known in PRECISIONS:
+        if precision == known:
+            return known
+    raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+
+
+def columns(precision: Precision, dims: int) -> int:
+    """Numbers of a vector: eight dims are a byte of ``"binary"`` and ``"ubinary"``."""
+    return -(-dims // 8) if precision in ("binary", "ubinary") else dims
+
+
+def has_ranges(precision: Precision) -> bool:
+    """Whether a dim's range decides what its numbers become."""
+    return precision in ("int8", "uint8")
+
+
+def ranges_of_vectors(vectors: FloatArray) -> FloatArray:
+    """The least and the greatest number of each dim, float32 [2, dims].
+
+    Raises:
+        ValueError: there are fewer than two vectors.
+    """
+    if len(vectors) < 2:
+        raise ValueError(f"the ranges of a call come from two vectors at least, not {len(vectors)}")
+    return np.stack([vectors.min(axis=0), vectors.max(axis=0)])
+
+
+def centred_ranges(greatest: float, dims: int) -> FloatArray:
+    """One range for all dims, float32 [2, dims], in which 0 is in the middle of int8's code 0.
+
+    So an int8 is the number over one step, rounded, and dot products and cosines of such vectors
+    are those of the numbers. With a range of its own for each dim, as `ranges_of_vectors` finds
+    them, dims would weigh otherwise and 0 would lie elsewhere in each.
+
+    Args:
+        greatest: the number that gets the code 127.
+        dims: how many.
+
+    Raises:
+        ValueError: ``greatest`` is 0, or too large or small for float32 steps.
+    """
+    step = greatest / GREATEST_CODE
+    with np.errstate(over="ignore"):
+        range_of_dim = np.array([step * end for end in CENTRED], np.float32)
+    if not (np.isfinite(range_of_dim).all() and range_of_dim[0] < range_of_dim[1]):
+        raise ValueError(
+            f"the greatest number in the sample's vectors is {greatest}: it has no steps"
+        )
+    return np.repeat(range_of_dim[:, np.newaxis], dims, axis=1)
+
+
+def stored_ranges(ranges: Mapping[RangesOf, FloatArray], wanted: RangesOf) -> FloatArray:
+    """The ranges of these vectors.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if wanted in ranges:
+        return ranges[wanted]
+    length = "normalised" if wanted.normalized else "not normalised"
+    known = ", ".join(
+        f"{dims} {'normalised' if normalized else 'not normalised'}"
+        for normalized, dims in sorted(ranges)
+    )
+    raise ValueError(
+        f"no ranges are stored for {wanted.dims} dims, {length} (there are: {known or 'none'});"
+        " fit them once with fit_ranges(sample), or take those of each call with ranges='call'"
+    )
+
+
+def quantize(
+    vectors: FloatArray, precision: Precision, out: NDArray[Any], ranges: FloatArray | None = None
+) -> None:
+    """Write vectors in a precision.
+
+    A number becomes the step of its dim's range that it is in, 0..255, and less 128 for int8; what
+    is outside the range becomes the nearest, a NaN the least. A bit says whether a number is above
+    0, the first dim being the highest bit of the first byte; binary is ubinary less 128.
+
+    Args:
+        vectors: float32 [n, dims]; scratch space afterwards.
+        precision: any.
+        out: [n, `columns`] of `DTYPES`.
+        ranges: least and greatest number of each dim, float32 [2, dims]; of int8 and uint8 only.
+    """
+    if precision in ("binary", "ubinary"):
+        bits = np.packbits(vectors > 0, axis=-1)
+        out[...] = bits if precision == "ubinary" else (bits ^ 0x80).view(np.int8)
+        return
+    with np.errstate(all="ignore"):  # numbers that are not finite
+        if ranges is not None:
+            least, greatest = ranges
+            steps = (greatest - least) / np.float32(STEPS)
+            steps[steps == 0] = 1
+            np.subtract(vectors, least, out=vectors)
+            np.divide(vectors, steps, out=vectors)
+            np.floor(vectors, out=vectors)
+            np.fmin(np.fmax(vectors, 0, out=vectors), STEPS, out=vectors)  # of a NaN the other one
+            if precision == "int8":
+                vectors -= 128
+        np.copyto(out, vectors, casting="unsafe")

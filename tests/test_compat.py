@@ -1,0 +1,382 @@
+"""What code for sentence-transformers calls and passes, without torch (see tests/compat for it)."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from tiny_models import write_model
+
+from nibblevec import Encoder
+
+DIM = 30
+TEXTS = ["a cup of tea", "", "the stock market fell"]
+PROMPTS = {"query": "tea is ", "passage": "the market ", "other": "un"}
+
+without_torch = pytest.mark.skipif("torch" in sys.modules, reason="torch has been imported")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("compat") / "model", dim=DIM)
+
+
+@pytest.fixture
+def encoder(folder: Path) -> Encoder:
+    return Encoder(folder, prompts=PROMPTS)
+
+
+# The constructor
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"device": None},
+        {"device": "cpu"},
+        {"device": "cpu:0"},
+        {"trust_remote_code": True},
+        {"modules": []},
+        {"use_auth_token": False},
+        {"use_auth_token": "secret", "token": "secret"},
+        {"model_kwargs": {}},
+        {"model_kwargs": {"dtype": "float32", "torch_dtype": "auto", "device_map": "cpu"}},
+        {"processor_kwargs": {}, "config_kwargs": {}, "model_card_data": None},
+        {"backend": "torch"},
+    ],
+    ids=str,
+)
+def test_arguments_that_ask_for_what_is_done_anyway(folder: Path, options: Any) -> None:
+    assert_same_bits(Encoder(folder, **options).encode(TEXTS), Encoder(folder).encode(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"modules": [object()]}, "^modules is not taken: a model is loaded whole"),
+        ({"use_auth_token": "secret"}, "^use_auth_token is not taken: give the token as token"),
+        ({"use_auth_token": True, "token": "a"}, "^use_auth_token is not taken"),
+        ({"model_kwargs": {"dtype": "float16"}}, "'dtype': 'float16' is not done.*precision"),
+        ({"model_kwargs": {"device_map": "cuda"}}, "'device_map': 'cuda' is not done"),
+        ({"model_kwargs": {"attn_implementation": "sdpa"}}, "'attn_implementation'"),
+        ({"processor_kwargs": {"max_length": 8}}, "^processor_kwargs is .* max_seq_length cuts"),
+        ({"config_kwargs": {"a": 1}}, "^config_kwargs is not taken: there is no config"),
+        ({"model_card_data": SimpleNamespace()}, "^model_card_data is not taken: no model card"),
+        ({"backend": "onnx"}, "^backend 'onnx' is not there: kernels of nibblevec's own"),
+    ],
+    ids=str,
+)
+def test_arguments_that_ask_for_what_is_not_done(folder: Path, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Encoder(folder, **options)
+
+
+DEVICE_CALLS: list[Callable[[Path, Any], object]] = [
+    lambda folder, device: Encoder(folder, device=device),
+    lambda folder, device: Encoder(folder).encode(TEXTS, device=device),
+    lambda folder, device: Encoder(folder).to(device),
+    lambda folder, device: Encoder(folder).start_multi_process_pool(
+        device if isinstance(device, list) else [device]
+    ),
+]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps", 0, ["cpu", "cuda:0", "cuda:1"]])
+@pytest.mark.parametrize("call", DEVICE_CALLS)
+def test_a_device_that_is_not_used_gives_one_warning(
+    folder: Path, call: Callable[[Path, Any], object], device: Any
+) -> None:
+    named = "cuda:0" if isinstance(device, list) else str(device)
+    with pytest.warns(UserWarning, match=f"runs on the CPU.*: {named} is not used") as caught:
+        call(folder, device)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("device", [None, "cpu", "cpu:3", ["cpu", "cpu"], []])
+@pytest.mark.parametrize("call", DEVICE_CALLS)
+def test_the_cpu_gives_no_warning(
+    folder: Path, call: Callable[[Path, Any], object], device: Any
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        call(folder, device)
+
+
+# Prompts
+
+
+def test_prompts_of_queries_and_documents(encoder: Encoder) -> None:
+    def with_prompt(prompt: str) -> bytes:
+        return encoder.encode([prompt + text for text in TEXTS]).tobytes()
+
+    assert encoder.encode_query(TEXTS).tobytes() == with_prompt("tea is ")
+    assert encoder.encode_query(TEXTS, "other").tobytes() == with_prompt("un")
+    assert encoder.encode_query(TEXTS, prompt="a ").tobytes() == with_prompt("a ")
+    # "document" comes before "passage", and every model has it.
+    assert encoder.encode_document(TEXTS).tobytes() == with_prompt("")
+    encoder.prompts = {"corpus": "a ", "passage": "the market "}
+    assert encoder.encode_document(TEXTS).tobytes() == with_prompt("the market ")
+    assert encoder.encode_query(TEXTS).tobytes() == with_prompt("")
+    del encoder.prompts["passage"]
+    assert encoder.encode_document(TEXTS).tobytes() == with_prompt("a ")
+    encoder.prompts = {}
+    assert encoder.encode_document(TEXTS).tobytes() == with_prompt("")
+    with pytest.raises(ValueError, match="no prompt has the name 'query'"):
+        encoder.encode_query(TEXTS, prompt_name="query")
+
+
+def test_the_default_prompt_is_for_encode_alone(folder: Path) -> None:
+    encoder = Encoder(folder, prompts=PROMPTS, default_prompt_name="other")
+    plain = Encoder(folder)
+    assert_same_bits(encoder.encode(["able"]), plain.encode(["unable"]))
+    assert_same_bits(encoder.encode_document(["able"]), plain.encode(["able"]))
+    assert_same_bits(encoder.encode_query(["hot"]), plain.encode(["tea is hot"]))
+    encoder.default_prompt_name = None
+    assert_same_bits(encoder.encode(["able"]), plain.encode(["able"]))
+    with pytest.raises(ValueError, match="no prompt has the name 'nothing'"):
+        encoder.default_prompt_name = "nothing"
+    assert encoder.default_prompt_name is None
+
+
+def test_prompts_that_are_none(folder: Path) -> None:
+    saved = Encoder(folder, prompts={"query": "tea ", "other": None})
+    assert saved.prompts == {"query": "tea ", "document": "", "other": ""}
+    assert Encoder(folder, prompts={"query": None}).prompts["query"] == ""
+
+
+def test_queries_take_what_encode_takes(encoder: Encoder) -> None:
+    for method in (encoder.encode_query, encoder.encode_document):
+        vectors = method(
+            *(TEXTS, None, "a ", 8, False, "sentence_embedding", "ubinary"),
+            *(True, False, "cpu", True, 9),
+        )
+        assert (vectors.dtype, vectors.shape) == (np.uint8, (3, 2))
+        assert method(sentences=TEXTS, threads=1).shape == (3, DIM)
+        with pytest.raises(TypeError, match="precisionn"):
+            method(TEXTS, precisionn="int8")
+        with pytest.raises(TypeError, match="not NoneType"):
+            method()
+
+
+# `encode`
+
+
+def test_names_and_order_of_encode() -> None:
+    parameters = inspect.signature(Encoder.encode).parameters.values()
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert positional == [
+        *("self", "inputs", "prompt_name", "prompt", "batch_size", "show_progress_bar"),
+        *("output_value", "precision", "convert_to_numpy", "convert_to_tensor", "device"),
+        *("normalize_embeddings", "truncate_dim", "pool", "chunk_size"),
+    ]
+    assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == [
+        *("threads", "out", "errors", "nulls", "ranges", "sentences"),
+    ]
+
+
+def test_sentences_is_another_name_of_inputs(encoder: Encoder) -> None:
+    assert_same_bits(encoder.encode(sentences=TEXTS), encoder.encode(TEXTS))
+    assert_same_bits(encoder.encode(sentences="tea"), encoder.encode("tea"))
+    with pytest.raises(TypeError, match="two names of one argument"):
+        encoder.encode(TEXTS, sentences=TEXTS)
+    with pytest.raises(TypeError, match="expected a str or an iterable of str, not NoneType"):
+        encoder.encode()
+
+
+class Arrow:
+    """An array whose items are objects of its own, as those of pyarrow."""
+
+    def __init__(self, texts: list[Any]) -> None:
+        self._texts = texts
+
+    def __iter__(self) -> Iterator[object]:
+        return (SimpleNamespace(text=text) for text in self._texts)
+
+    def to_pylist(self) -> list[Any]:
+        return self._texts
+
+
+class Series:
+    """A column that counts its dimensions, as those of pandas."""
+
+    ndim = 1
+
+    def __init__(self, texts: list[Any]) -> None:
+        self._texts = texts
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._texts)
+
+
+class Frame(Series):
+    """A table, which gives the names of its columns."""
+
+    ndim = 2
+
+
+@pytest.mark.parametrize("collect", [Arrow, Series, np.array, tuple, iter])
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_collections_of_texts(
+    encoder: Encoder, collect: Callable[[list[str]], Any], count: int
+) -> None:
+    assert_same_bits(encoder.encode(collect(TEXTS[:count])), encoder.encode(TEXTS[:count]))
+
+
+def test_a_table_is_no_collection_of_texts(encoder: Encoder) -> None:
+    with pytest.raises(TypeError, match="one dimension of str, not Frame with 2"):
+        encoder.encode(Frame(["text", "id"]))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float64("nan")])
+@pytest.mark.parametrize("collect", [list, Arrow, Series])
+def test_missing_texts(encoder: Encoder, missing: Any, collect: Any) -> None:
+    texts = ["tea", missing, "cup"]
+    expected = encoder.encode(["tea", "", "cup"])
+    assert_same_bits(encoder.encode(collect(texts), nulls="empty"), expected)
+    with pytest.raises(TypeError, match=f"^text 1 is {type(missing).__name__}, expected str$"):
+        encoder.encode(collect(texts))
+    with pytest.raises(ValueError, match="nulls must be 'error' or 'empty', not 'null'"):
+        encoder.encode(TEXTS, nulls="null")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("other", [1.5, b"tea", 7])
+def test_what_is_not_missing_is_refused_still(encoder: Encoder, other: Any) -> None:
+    with pytest.raises(TypeError, match=r"^text 1 is "):
+        encoder.encode(["tea", other], nulls="empty")
+
+
+def test_lone_surrogates_replaced(encoder: Encoder) -> None:
+    texts = ["\ud800", "tea \udfff cup", "\ud83d\ude00", "caf\u00e9 \U0001f600", "tea"]
+    replaced = ["\ufffd", "tea \ufffd cup", "\ufffd\ufffd", "caf\u00e9 \U0001f600", "tea"]
+    assert_same_bits(encoder.encode(texts, errors="replace"), encoder.encode(replaced))
+    single = encoder.encode("a \udc80", prompt="un\ud900", errors="replace")
+    assert_same_bits(single, encoder.encode("un\ufffda \ufffd"))
+    with pytest.raises(TypeError, match=r"^text 0 is int"):
+        encoder.encode([3], errors="replace")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="errors must be 'raise' or 'replace', not 'ignore'"):
+        encoder.encode(TEXTS, errors="ignore")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize("name", ["batch_size", "chunk_size", "threads"])
+def test_sizes_below_1(encoder: Encoder, name: str, size: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, not {size}"):
+        encoder.encode(TEXTS, **{name: size})  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("value", ["token_embeddings", "embeddings", "", 1])
+def test_other_output_values(encoder: Encoder, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"output_value .*{value}"):
+        encoder.encode(TEXTS, output_value=value)
+
+
+def test_output_value_none_has_no_precision_and_no_out(encoder: Encoder) -> None:
+    with pytest.raises(ValueError, match="no precision, no out"):
+        encoder.encode(TEXTS, output_value=None, precision="ubinary")
+    with pytest.raises(ValueError, match="no precision, no out"):
+        encoder.encode(TEXTS, output_value=None, out=np.empty((3, DIM), np.float32))
+
+
+# Pools, and the rest
+
+
+def test_pools_are_stand_ins(encoder: Encoder) -> None:
+    pool = encoder.start_multi_process_pool()
+    expected = encoder.encode(TEXTS, normalize_embeddings=True, truncate_dim=8)
+    options: Any = {"normalize_embeddings": True, "truncate_dim": 8, "chunk_size": 2}
+    assert_same_bits(encoder.encode(TEXTS, pool=pool, **options), expected)
+    assert_same_bits(encoder.encode_multi_process(TEXTS, pool, **options), expected)
+    with_prompt = encoder.encode_multi_process(TEXTS, pool, "query", precision="binary")
+    assert np.array_equal(with_prompt, encoder.encode_query(TEXTS, precision="binary"))
+    encoder.stop_multi_process_pool(pool)
+    Encoder.stop_multi_process_pool(pool)
+    # What sentence-transformers' own method does, which LangChain calls with a pool of ours.
+    assert pool["processes"] == []
+    pool["input"].cancel_join_thread()
+    pool["input"].close()
+    pool["output"].close()
+
+
+def test_truncate_embeddings(encoder: Encoder) -> None:
+    assert encoder.truncate_dim is None
+    with encoder.truncate_embeddings(8):
+        assert encoder.truncate_dim == encoder.get_embedding_dimension() == 8
+        assert encoder.get_sentence_embedding_dimension() == 8
+        assert encoder.encode(TEXTS).shape == (3, 8)
+        with encoder.truncate_embeddings(None):
+            assert encoder.encode("tea").shape == (DIM,)
+        assert encoder.encode("tea").shape == (8,)
+    assert encoder.truncate_dim is None
+    with pytest.raises(RuntimeError, match="out of it"), encoder.truncate_embeddings(8):
+        raise RuntimeError("out of it")
+    assert encoder.encode("tea").shape == (DIM,)
+    for dims in (0, DIM + 1):
+        with pytest.raises(ValueError, match=rf"truncate_dim {dims} is not in 1\.\.30"):
+            encoder.truncate_dim = dims
+        with (
+            pytest.raises(ValueError, match=rf"truncate_dim {dims} is not in"),
+            encoder.truncate_embeddings(dims),
+        ):
+            pass
+    assert encoder.truncate_dim is None
+
+
+@pytest.mark.parametrize("dims", [None, 5])
+def test_truncate_dim_is_pickled(encoder: Encoder, dims: int | None) -> None:
+    encoder.truncate_dim = dims
+    twin = pickle.loads(pickle.dumps(encoder))
+    assert twin.truncate_dim == dims
+    assert_same_bits(twin.encode(TEXTS), encoder.encode(TEXTS))
+    assert copy.deepcopy(encoder).truncate_dim == dims
+
+
+@pytest.mark.parametrize("name", ["cosine", "dot"])
+def test_how_vectors_are_compared_is_saved(folder: Path, tmp_path: Path, name: Any) -> None:
+    Encoder(folder, similarity_fn_name=name).save_pretrained(tmp_path / "model")
+    assert Encoder(tmp_path / "model").similarity_fn_name == name
+    settings = tmp_path / "model" / "config_sentence_transformers.json"
+    assert settings.exists() == (name == "dot")
+    # What it was is told again, though it is the default.
+    Encoder(tmp_path / "model", similarity_fn_name="cosine").save_pretrained(tmp_path / "model")
+    assert Encoder(tmp_path / "model").similarity_fn_name == "cosine"
+
+
+def test_max_seq_length_by_its_older_name(encoder: Encoder) -> None:
+    assert encoder.get_max_seq_length() is None
+    encoder.max_seq_length = 5
+    assert encoder.get_max_seq_length() == 5
+
+
+def test_preprocess_takes_a_prompt(encoder: Encoder) -> None:
+    for prompt in (None, "", "the market "):
+        ours = encoder.preprocess(TEXTS, prompt=prompt)
+        expected = encoder.preprocess([(prompt or "") + text for text in TEXTS])
+        assert {name: array.tolist() for name, array in ours.items()} == {
+            name: array.tolist() for name, array in expected.items()
+        }
+
+
+@without_torch
+def test_the_device_is_the_cpu(encoder: Encoder) -> None:
+    assert encoder.device == "cpu"
+    assert encoder.to("cpu") is encoder
+    assert encoder.eval() is encoder
+
+
+def test_measures_of_evaluators_are_kept(encoder: Encoder, folder: Path) -> None:
+    card = encoder.model_card_data
+    assert card.base_model == str(folder)
+    assert Encoder().model_card_data.base_model == "nibblevec-en-512"
+    card.set_evaluation_metrics("evaluator", {"ndcg": 0.5}, 1, 20)
+    card.set_evaluation_metrics("evaluator", {"ndcg": 0.6}, epoch=2, step=40)
+    assert card.eval_results_dict == {"evaluator": {"ndcg": 0.6}}

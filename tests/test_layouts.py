@@ -621,6 +621,27 @@ def test_folder_of_another_model(tmp_path: Path) -> None:
         assert name in str(caught.value)
 
 
+MODEL2VEC_CONFIGS: dict[str, JsonObject] = {
+    "distilled": {"model_type": "model2vec", "architectures": ["StaticModel"], "hidden_dim": DIM},
+    "made of vectors": {"normalize": False, "max_length": 512, "embedding_dtype": "float32"},
+    "first versions": {"tokenizer_name": "a/b", "apply_pca": 256, "seq_length": 1000000},
+}
+
+
+@pytest.mark.parametrize("config", MODEL2VEC_CONFIGS.values(), ids=MODEL2VEC_CONFIGS)
+def test_folder_that_model2vec_wrote(tmp_path: Path, config: JsonObject) -> None:
+    """It lists a StaticEmbedding in modules.json, and yet unknown tokens do not count."""
+    embeddings = table("float32")
+    folder = write_static_embedding(
+        tmp_path / "model", {"embeddings": embeddings}, generation="model2vec"
+    )
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_model(folder).layout == "Model2Vec"
+    assert_expected(folder, Expected(embeddings, max_length=512, model2vec=True))
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
+    assert load_model(folder).layout == "StaticEmbedding of sentence-transformers"
+
+
 # What is told of a model
 
 

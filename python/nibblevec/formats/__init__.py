@@ -25,6 +25,13 @@ class Layout(NamedTuple):
     load: Callable[..., Model]
 
 
+def _is_static_embedding(folder: str) -> bool:
+    """Whether its modules begin with one, unless model2vec wrote it: that lists one always."""
+    return sentence_transformers.is_static_embedding(folder) and not (
+        model2vec.is_model2vec(folder) and model2vec.has_own_config(folder)
+    )
+
+
 # The first one that a folder has is its layout.
 LAYOUTS = (
     Layout(f"{sse.TABLE_NAME} (quantised SSE)", sse.is_quantized, sse.load_quantized),
@@ -34,7 +41,7 @@ LAYOUTS = (
     Layout(
         f"{sentence_transformers.MODULES_NAME} that begins with a StaticEmbedding"
         " (sentence-transformers)",
-        sentence_transformers.is_static_embedding,
+        _is_static_embedding,
         sentence_transformers.load,
     ),
     Layout(

@@ -29,6 +29,10 @@ CONFIG_NAME = "config.json"
 MODEL_NAME = "model.safetensors"
 TABLE_TENSOR = "embeddings"
 
+MODEL_TYPE = "model2vec"
+# One of these is in each config of a version that does not state the type, or did not always.
+CONFIG_KEYS = ("normalize", "embedding_dtype", "apply_pca")
+
 # Tokens of a text where the config does not say how many.
 DEFAULT_MAX_LENGTH = 512
 
@@ -46,6 +50,23 @@ def is_model2vec(folder: str) -> bool:
         and os.path.lexists(path)
         and TABLE_TENSOR in read_safetensors(path)
     )
+
+
+def has_own_config(folder: str) -> bool:
+    """Whether model2vec wrote a folder's config.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+        ModelFormatError: it is not a JSON object.
+    """
+    path = os.path.join(folder, CONFIG_NAME)
+    if not os.path.lexists(path):
+        return False
+    config = parse_json_object(read_file(path), path, "config")
+    stated = config.get("model_type")
+    if stated is None:
+        return any(key in config for key in CONFIG_KEYS)
+    return stated == MODEL_TYPE
 
 
 def load(folder: str, *, mmap: bool = True) -> Model:
@@ -132,7 +153,7 @@ def write(model: Model, folder: str) -> None:
     )
     dtype = {"float32": "float32", "float16": "float16", "int8": "int8"}[model.table.format]
     config = {
-        "model_type": "model2vec",
+        "model_type": MODEL_TYPE,
         "architectures": ["StaticModel"],
         "hidden_dim": model.table.dim,
         "normalize": model.normalization is not None,

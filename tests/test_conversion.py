@@ -568,6 +568,27 @@ def test_at_no_moment_a_mixture_can_be_loaded(
     assert list(dict.fromkeys(seen)) == ["old", "none", "new"]
 
 
+@pytest.mark.parametrize("layout", ["gguf", "sse"])
+def test_prompts_that_every_model_has(tmp_path: Path, layout: str) -> None:
+    """A default may be one of them without being told what it is."""
+    path = tmp_path / "model.gguf"
+    for name in ("query", "document"):
+        again = written(sse_model(default_prompt_name=name), path.with_suffix(f".{layout}"), layout)
+        assert (dict(again.prompts), again.default_prompt_name) == ({}, name)
+
+
+@pytest.mark.parametrize("layout", ["gguf", "sse"])
+def test_what_cannot_be_loaded_replaces_nothing(tmp_path: Path, layout: str) -> None:
+    path = tmp_path / "model"
+    save_model(sse_model(), str(path), layout)
+    bad = sse_model(default_prompt_name="nothing")
+    message = r"^what was written cannot be loaded: \S*default\S*: 'nothing' is n"
+    with pytest.raises(ValueError, match=message):
+        save_model(bad, str(path), layout)
+    assert load_model(path).default_prompt_name is None
+    assert os.listdir(tmp_path) == ["model"]
+
+
 # The command line
 
 

@@ -478,9 +478,9 @@ BAD: dict[str, tuple[bytes, str, str]] = {
         "not UTF-8",
     ),
     "default that is no prompt": (
-        changed_keys(sse__prompt__default=text("query")),
+        changed_keys(sse__prompt__default=text("tea")),
         "sse.prompt.default",
-        "'query' is none of the prompts",
+        "'tea' is none of the prompts",
     ),
     "too many dims": (
         changed_keys(sse__truncate_dim=number("uint32", 7)),

@@ -23,6 +23,9 @@ from nibblevec.tokenizer import NO_RULES, Tokenizer, TokenRules, load_tokenizer
 # which that library keeps the means of a float16 table in.
 Normalization = Literal["torch", "model2vec", "model2vec_float16"]
 
+# Prompts that sentence-transformers gives to every model, empty ones where nothing is said.
+IMPLIED_PROMPT_NAMES = ("query", "document")
+
 
 class Head:
     """Separable Dynamic Tanh: ``beta * tanh(alpha * x + bias)``.

@@ -6,7 +6,7 @@ See docs/formats.md for the keys and tensors.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, cast, get_args
+from typing import IO, TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,8 @@ from nibblevec.formats.tensors import (
     tensor_of_table,
     tensors_of_rules,
 )
-from nibblevec.model import Model, Normalization, TokenizerJson
+from nibblevec.model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
 from nibblevec.model_files import ModelFormatError, read_file
-from nibblevec.output_files import written_file
 from nibblevec.similarity import SIMILARITY_FUNCTIONS
 from nibblevec.table import Table
 from nibblevec.tokenizer import TokenRules, Truncation
@@ -99,7 +98,8 @@ def load(path: str, *, mmap: bool = True) -> Model:
         )
     prompts = _prompts(file)
     default_prompt_name = file.string("sse.prompt.default")
-    if default_prompt_name is not None and default_prompt_name not in prompts:
+    known = (None, *IMPLIED_PROMPT_NAMES, *prompts)
+    if default_prompt_name not in known:
         raise ModelFormatError(
             path, "sse.prompt.default", f"{default_prompt_name!r:.80} is none of the prompts"
         )
@@ -216,12 +216,12 @@ def _prompts(file: GgufFile) -> dict[str, str]:
     return prompts
 
 
-def save(model: Model, path: str) -> None:
-    """Write a model into one GGUF file.
+def write(model: Model, file: IO[bytes]) -> None:
+    """Write a model as one GGUF file.
 
     Args:
         model: its table is float32, float16, bfloat16, int8, q4_k or q6_k.
-        path: the file; it appears when it is complete.
+        file: an empty one.
 
     Raises:
         OSError: it cannot be written.
@@ -232,8 +232,7 @@ def save(model: Model, path: str) -> None:
         tensors |= sse.tensors_of_head(model.head)
     tensors |= tensors_of_rules(rules, prefix=PREFIX)
     tensors |= tensors_of_ranges(model.ranges, prefix=RANGES_PREFIX)
-    with written_file(path) as file:
-        write_gguf(file, _metadata(model), tensors)
+    write_gguf(file, _metadata(model), tensors)
 
 
 def _metadata(model: Model) -> dict[str, GgufValue]:

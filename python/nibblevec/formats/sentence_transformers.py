@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nibblevec.formats.safetensors import read_safetensors, write_safetensors
 from nibblevec.formats.tensors import FLOAT_TYPES, rules_of, table_of, tensor_of_table
-from nibblevec.model import Model, Normalization, TokenizerJson
+from nibblevec.model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
 from nibblevec.model_files import (
     ModelFormatError,
     json_type,
@@ -151,10 +151,8 @@ def read_settings(folder: str, dim: int) -> Settings:
         names[field] = content.get(field)
         if not (names[field] is None or isinstance(names[field], str)):
             raise refuse(field, "a string or null", names[field])
-    # Every model has these two, empty ones if need be.
-    known = {"query", "document", *prompts}
     default = names["default_prompt_name"]
-    if default is not None and default not in known:
+    if default is not None and default not in (*IMPLIED_PROMPT_NAMES, *prompts):
         raise ModelFormatError(
             path, "default_prompt_name", f"{default!r:.80} is not the name of a prompt"
         )

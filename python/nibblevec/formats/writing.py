@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nibblevec.conversion import in_row_format, with_row_by_id
-from nibblevec.formats import gguf, model2vec, sentence_transformers, sse
+from nibblevec.formats import gguf, load_model, model2vec, sentence_transformers, sse
 from nibblevec.formats.ranges import RANGES_NAME, write_ranges
 from nibblevec.model import Model, TokenizerJson
-from nibblevec.output_files import written_folder
+from nibblevec.model_files import ModelFormatError
+from nibblevec.output_files import written_file, written_folder
 
 
 class Written(NamedTuple):
@@ -17,15 +18,15 @@ class Written(NamedTuple):
 
     Attributes:
         row_formats: what a table may be in; of the packed ones the first is the best choice.
-        write: writes the files into an empty folder, or the file of this name.
+        write: writes the files into an empty folder, given by its name, or into an open file.
     """
 
     row_formats: tuple[str, ...]
-    write: Callable[[Model, str], None]
+    write: Callable[[Model, Any], None]
 
 
 WRITTEN = {
-    "gguf": Written(("q4_k", "q6_k", "float32", "float16", "bfloat16", "int8"), gguf.save),
+    "gguf": Written(("q4_k", "q6_k", "float32", "float16", "bfloat16", "int8"), gguf.write),
     "sse": Written(("sse_q4", "float32", "float16", "bfloat16"), sse.write),
     "static": Written(("float32", "float16", "bfloat16"), sentence_transformers.write),
     "model2vec": Written(("float32", "float16", "int8"), model2vec.write),
@@ -79,7 +80,8 @@ def save_model(
     Raises:
         OSError: it cannot be written.
         ValueError: the layout has no place for something that the model does, or holds no rows of
-            this format; the rows do not fit the format.
+            this format; the rows do not fit the format; what was written cannot be loaded. What was
+            there stays.
     """
     written = WRITTEN[layout]
     if layout in ROW_BY_ID:
@@ -92,8 +94,25 @@ def save_model(
         )
     model = model._replace(table=in_row_format(model.table, row_format, threads=threads))
     if layout == "gguf":
-        written.write(model, path)
+        with written_file(path) as file:
+            written.write(model, file)
+            file.flush()
+            _check_loads(file.name)
         return
     with written_folder(path, DECISIVE_NAMES, OTHER_NAMES) as folder:
         written.write(model, folder)
         write_ranges(model.ranges, folder)
+        _check_loads(folder)
+
+
+def _check_loads(unfinished: str) -> None:
+    """Refuse to put in the place of a model what cannot be loaded.
+
+    Raises:
+        ValueError: it cannot (the file, which nobody will see, is not named).
+    """
+    try:
+        load_model(unfinished).load_tokenizer()
+    except ModelFormatError as error:
+        problem = f"what was written cannot be loaded: {error.field}: {error.problem}"
+        raise ValueError(problem) from error

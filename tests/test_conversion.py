@@ -518,6 +518,17 @@ def test_old_files_of_another_layout_go(tmp_path: Path) -> None:
     assert sorted(os.listdir(folder)) == ["model.safetensors", TOKENIZER]
 
 
+@pytest.mark.parametrize("content", ['{"model_type": "bert"}', "{}", "[tea]"])
+def test_a_config_of_something_else_stays(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "model"
+    for model, layout in ((sse_model(), "sse"), (plain_model(), "static")):
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text(content)
+        save_model(model, str(folder), layout)
+        assert (folder / "config.json").read_text() == content
+        assert_same_bits(vectors_of(load_model(folder)), vectors_of(model))
+
+
 @posix_only
 def test_permissions_are_the_usual_ones(tmp_path: Path) -> None:
     before = os.umask(0o027)

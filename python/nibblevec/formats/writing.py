@@ -35,14 +35,13 @@ WRITTEN = {
 # Where there is a row for each id, which counts as it is.
 ROW_BY_ID = ("sse", "static")
 
-# Files without which a folder is no model, and all others that a layout writes.
+# Files without which a folder is no model, and others that a layout writes.
 DECISIVE_NAMES = (sse.TABLE_NAME, sse.FLOAT_NAME)
 OTHER_NAMES = (
     TokenizerJson.NAME,
     sse.HEAD_NAME,
     sentence_transformers.MODULES_NAME,
     sentence_transformers.SETTINGS_NAME,
-    model2vec.CONFIG_NAME,
     RANGES_NAME,
 )
 
@@ -99,10 +98,23 @@ def save_model(
             file.flush()
             _check_loads(file.name)
         return
-    with written_folder(path, DECISIVE_NAMES, OTHER_NAMES) as folder:
+    with written_folder(path, DECISIVE_NAMES, _other_names(path)) as folder:
         written.write(model, folder)
         write_ranges(model.ranges, folder)
         _check_loads(folder)
+
+
+def _other_names(folder: str) -> tuple[str, ...]:
+    """Those of `OTHER_NAMES`, and ``config.json`` if it is Model2Vec's: many other things have one.
+
+    Raises:
+        OSError: it is there and cannot be read, or is not a regular file.
+    """
+    try:
+        is_old_config = model2vec.has_own_config(folder)
+    except ModelFormatError:
+        is_old_config = False
+    return (*OTHER_NAMES, model2vec.CONFIG_NAME) if is_old_config else OTHER_NAMES
 
 
 def _check_loads(unfinished: str) -> None:

@@ -337,7 +337,7 @@ def test_settings_beside_a_quantised_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("max_length", [3, 512, None])
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("weights_dtype", [None, "float32", "float64"])
+@pytest.mark.parametrize("weights_dtype", [None, "float16", "float32", "float64"])
 @pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int8"])
 def test_model2vec(
@@ -350,7 +350,8 @@ def test_model2vec(
 ) -> None:
     embeddings = table(dtype, 7 if mapped else ROWS)
     tensors: Tensors = {"embeddings": embeddings}
-    is_half = dtype == "float16"
+    products_in_half = weights_dtype == "float16" and dtype in ("float16", "int8")
+    is_half = dtype == "float16" or products_in_half
     norm = "model2vec_float16" if is_half else "model2vec"
     expected = Expected(
         decoded(embeddings),
@@ -365,6 +366,11 @@ def test_model2vec(
     if weights_dtype is not None:
         tensors["weights"] = weights(weights_dtype)
         expected = expected._replace(weights=weights(weights_dtype))
+    if products_in_half:
+        row_of_id = mapping() if mapped else np.arange(ROWS)
+        products = embeddings[row_of_id] * weights("float16")[:, np.newaxis]
+        assert products.dtype == np.float16
+        expected = expected._replace(rows=decoded(products), row_of_id=None, weights=None)
     config = {"normalize": normalize, "max_length": max_length}
     folder = write_model2vec(tmp_path / "model", tensors, config=config)
     if is_half and expected.wide:

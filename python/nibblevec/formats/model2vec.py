@@ -15,6 +15,7 @@ import numpy as np
 from nibblevec.formats.safetensors import read_safetensors, write_safetensors
 from nibblevec.formats.tensors import (
     FLOAT_TYPES,
+    WEIGHTS_TENSOR,
     rules_of,
     table_of,
     tensor_of_table,
@@ -23,7 +24,8 @@ from nibblevec.formats.tensors import (
 from nibblevec.model import Model, Normalization, TokenizerJson
 from nibblevec.model_files import ModelFormatError, json_type, parse_json_object, read_file
 from nibblevec.output_files import write_file
-from nibblevec.tokenizer import Truncation
+from nibblevec.table import Table
+from nibblevec.tokenizer import NO_RULES, TokenRules, Truncation
 
 CONFIG_NAME = "config.json"
 MODEL_NAME = "model.safetensors"
@@ -76,7 +78,9 @@ def load(folder: str, *, mmap: bool = True) -> Model:
         folder: holds ``config.json`` (``normalize``, false if missing; ``max_length``, 512 if
             missing, null for none), ``model.safetensors`` (``embeddings`` [rows, dim], float32,
             float16, bfloat16, float64 or int8; it may hold ``mapping`` [tokens], the row of each,
-            and ``weights`` [tokens], which multiply it) and ``tokenizer.json``.
+            and ``weights`` [tokens], which multiply it) and ``tokenizer.json``. Of float16 weights
+            and float16 or int8 rows the products are kept, a float16 row for each token: NumPy
+            rounds them so.
         mmap: map the table into memory instead of reading it.
 
     Raises:
@@ -99,11 +103,14 @@ def load(folder: str, *, mmap: bool = True) -> Model:
     path = os.path.join(folder, MODEL_NAME)
     tensors = read_safetensors(path, mmap=mmap)
     table = table_of(tensors, TABLE_TENSOR, (*FLOAT_TYPES, "F64", "I8"), path)
+    rules = rules_of(tensors, table.rows, path)
+    if WEIGHTS_TENSOR in tensors and tensors[WEIGHTS_TENSOR].dtype == "F16":
+        if table.format in ("float16", "int8"):
+            table = _products_in_float16(table, rules)
+            rules = NO_RULES
     normalization: Normalization | None = None
     if normalize:
-        is_half = tensors[TABLE_TENSOR].dtype == "F16"
-        normalization = "model2vec_float16" if is_half else "model2vec"
-    rules = rules_of(tensors, table.rows, path)
+        normalization = "model2vec_float16" if table.format == "float16" else "model2vec"
     weights = rules.weight_of_id
     return Model(
         "Model2Vec",
@@ -119,6 +126,16 @@ def load(folder: str, *, mmap: bool = True) -> Model:
         wide_sums=tensors[TABLE_TENSOR].dtype == "F64"
         or (weights is not None and weights.dtype == np.float64),
     )
+
+
+def _products_in_float16(table: Table, rules: TokenRules) -> Table:
+    """A row for each token, float16 or int8 times a float16 weight, as NumPy rounds that."""
+    assert rules.weight_of_id is not None
+    ids = np.arange(len(rules.weight_of_id)) if rules.row_of_id is None else rules.row_of_id
+    weights = rules.weight_of_id.astype(np.float16)
+    with np.errstate(over="ignore"):
+        rows = table.dequantize(ids).astype(np.float16) * weights[:, np.newaxis]
+    return Table.from_buffer(rows, dim=table.dim, format="float16")
 
 
 def write(model: Model, folder: str) -> None:

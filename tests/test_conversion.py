@@ -542,29 +542,72 @@ def test_permissions_are_the_usual_ones(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o640
 
 
-def test_at_no_moment_a_mixture_can_be_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before and after each step the folder is the old model, none at all, or the new one."""
-    folder = tmp_path / "model"
-    old = sse_model("sse_q4")
-    other = old.table.buffer[::-1].copy()
-    other[-4 * ROWS :] = old.table.buffer[-4 * ROWS :]  # scales are numbers
-    new = old._replace(
+def reversed_rows(model: Model) -> Model:
+    return model._replace(
+        table=Table.from_buffer(model.table.dequantize()[::-1].copy(), dim=DIM, format="float32"),
+        default_prompt_name="query",
+        prompts={"query": "other: "},
+    )
+
+
+def reversed_bytes(model: Model) -> Model:
+    other = model.table.buffer[::-1].copy()
+    other[-4 * ROWS :] = model.table.buffer[-4 * ROWS :]  # scales are numbers
+    return model._replace(
         table=Table.from_buffer(other, dim=DIM),
         head=Head(*(vector[::-1].copy() for vector in head_vectors(DIM).values())),
     )
-    save_model(old, str(folder), "sse")
-    known = {vectors_of(model).tobytes(): name for name, model in (("old", old), ("new", new))}
+
+
+def as_before_version_6(folder: Path) -> None:
+    """Move the files of a `StaticEmbedding` to where they were."""
+    place = folder / "0_StaticEmbedding"
+    place.mkdir()
+    for name in ("model.safetensors", TOKENIZER):
+        (folder / name).rename(place / name)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = place.name
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+REPLACED: dict[str, tuple[Model, str, Model, str]] = {
+    "4 bits": (sse_model("sse_q4"), "sse", reversed_bytes(sse_model("sse_q4")), "sse"),
+    "static": (plain_model(**SETTINGS), "static", reversed_rows(plain_model()), "static"),
+    "old static": (plain_model(**SETTINGS), "old", reversed_rows(plain_model()), "static"),
+    "old static, bare": (plain_model(), "old", reversed_rows(plain_model()), "static"),
+    "old static, SSE": (plain_model(**SETTINGS), "old", reversed_rows(sse_model()), "sse"),
+    "SSE, static": (sse_model(**SETTINGS), "sse", reversed_rows(plain_model()), "static"),
+    "4 bits, static": (sse_model("sse_q4", **SETTINGS), "sse", reversed_rows(plain_model()),
+                       "static"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REPLACED)
+def test_at_no_moment_a_mixture_can_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """Before and after each step the folder is the old model, none at all, or the new one."""
+    folder = tmp_path / "model"
+    old, layout, new, new_layout = REPLACED[case]
+    save_model(old, str(folder), "static" if layout == "old" else layout)
+    if layout == "old":
+        as_before_version_6(folder)
+
+    def content_of(model: Model) -> object:
+        settings = (dict(model.prompts), model.default_prompt_name, model.truncate_dim)
+        return vectors_of(model).tobytes(), settings
+
+    known = {"old": content_of(old), "new": content_of(new)}
+    assert content_of(load_model(folder)) == known["old"]
     seen: list[str] = []
 
     def look() -> None:
         try:
-            vectors = vectors_of(load_model(folder))
+            content = content_of(load_model(folder))
         except (OSError, ValueError):
             seen.append("none")
             return
-        seen.append(known[vectors.tobytes()])
+        seen.append(next((name for name in known if known[name] == content), "mixture"))
 
     for name in ("unlink", "replace", "rename", "rmdir"):
         step: Callable[..., None] = getattr(os, name)
@@ -575,7 +618,7 @@ def test_at_no_moment_a_mixture_can_be_loaded(
             look()
 
         monkeypatch.setattr(os, name, looking)
-    save_model(new, str(folder), "sse")
+    save_model(new, str(folder), new_layout)
     assert list(dict.fromkeys(seen)) == ["old", "none", "new"]
 
 

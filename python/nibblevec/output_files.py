@@ -51,7 +51,8 @@ def written_folder(path: str, decisive: Sequence[str], others: Sequence[str]) ->
 
     Args:
         path: the folder; its parents are made.
-        decisive: names without which the folder is nothing that can be loaded.
+        decisive: names without which the folder is nothing that can be loaded, in the order in
+            which they go and come.
         others: all other names that a folder of this kind may hold.
 
     Raises:
@@ -98,7 +99,8 @@ def _move_files(source: str, target: str, decisive: Sequence[str], others: Seque
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(target, name))
     _sync_folder(target)
-    for name in sorted(written, key=lambda name: name in decisive):
+    coming = [*(written - {*decisive}), *(name for name in decisive if name in written)]
+    for name in coming:
         os.replace(os.path.join(source, name), os.path.join(target, name))
     os.rmdir(source)
 

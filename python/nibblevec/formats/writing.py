@@ -35,12 +35,12 @@ WRITTEN = {
 # Where there is a row for each id, which counts as it is.
 ROW_BY_ID = ("sse", "static")
 
-# Files without which a folder is no model, and others that a layout writes.
-DECISIVE_NAMES = (sse.TABLE_NAME, sse.FLOAT_NAME)
+# Files without which a folder is no model, and others that a layout writes. Before
+# sentence-transformers 6.0 `modules.json` named a folder within, where the weights are.
+DECISIVE_NAMES = (sse.FLOAT_NAME, sentence_transformers.MODULES_NAME, sse.TABLE_NAME)
 OTHER_NAMES = (
     TokenizerJson.NAME,
     sse.HEAD_NAME,
-    sentence_transformers.MODULES_NAME,
     sentence_transformers.SETTINGS_NAME,
     RANGES_NAME,
 )

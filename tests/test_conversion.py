@@ -235,6 +235,24 @@ def test_static_embedding_without_an_unknown_token_as_model2vec(tmp_path: Path) 
         )
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_beyond_the_last_id_have_a_mapping_in_model2vec(
+    tmp_path: Path, weighted: bool
+) -> None:
+    """Without it that package wants exactly a row for each token."""
+    rows = np.random.default_rng(1).standard_normal((ROWS + 9, DIM), np.float32)
+    weights = np.random.default_rng(2).standard_normal(ROWS + 9).astype(np.float32)
+    rules = MODEL2VEC_RULES._replace(weight_of_id=weights if weighted else None)
+    table = Table.from_buffer(rows, dim=DIM, format="float32")
+    model = plain_model(token_rules=rules)._replace(table=table)
+    again = written(model, tmp_path / "model", "model2vec")
+    assert again.table.rows == ROWS + 9
+    assert np.array_equal(again.token_rules.row_of_id, np.arange(ROWS + 9))  # type: ignore[arg-type]
+    assert_same_bits(vectors_of(again), vectors_of(model))
+    again = written(plain_model(token_rules=MODEL2VEC_RULES), tmp_path / "exact", "model2vec")
+    assert again.token_rules.row_of_id is None
+
+
 def test_every_pair_of_layouts(tmp_path: Path) -> None:
     """From each layout into each, and on into a GGUF file: the same vectors, or a refusal."""
     models = {

@@ -81,6 +81,15 @@ def test_model2vec(
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
+def test_model2vec_of_more_rows_than_tokens(tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).standard_normal((ROWS + 9, DIM), np.float32)
+    rules = TokenRules(Truncation(4), cuts_characters=True, drops_unknown=True)
+    table = Table.from_buffer(rows, dim=DIM, format="float32")
+    save_model(a_model(token_rules=rules)._replace(table=table), str(tmp_path / "m"), "model2vec")
+    expected = StaticModel.from_pretrained(tmp_path / "m").encode(TEXTS)
+    np.testing.assert_allclose(Encoder(tmp_path / "m").encode(TEXTS), expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("row_format", ["float32", "float16", "bfloat16"])
 def test_float_sse_is_read_by_safetensors(tmp_path: Path, row_format: str) -> None:
     model = a_model(head=Head(*head_vectors(DIM).values()))

@@ -25,7 +25,7 @@ from nibblevec.model import Model, Normalization, TokenizerJson
 from nibblevec.model_files import ModelFormatError, json_type, parse_json_object, read_file
 from nibblevec.output_files import write_file
 from nibblevec.table import Table
-from nibblevec.tokenizer import NO_RULES, TokenRules, Truncation
+from nibblevec.tokenizer import NO_RULES, TokenRules, Truncation, load_package_tokenizer
 
 CONFIG_NAME = "config.json"
 MODEL_NAME = "model.safetensors"
@@ -168,14 +168,18 @@ def write(model: Model, folder: str) -> None:
             **losses_of_settings(model),
         },
     )
-    dtype = {"float32": "float32", "float16": "float16", "int8": "int8"}[model.table.format]
+    if rules.row_of_id is None:
+        tokenizer = load_package_tokenizer(model.tokenizer.read(), model.tokenizer.path)
+        if len(tokenizer.get_vocab()) != model.table.rows:
+            # That package refuses a table of more rows than tokens, unless each token has its row.
+            rules = rules._replace(row_of_id=np.arange(model.table.rows, dtype=np.uint32))
     config = {
         "model_type": MODEL_TYPE,
         "architectures": ["StaticModel"],
         "hidden_dim": model.table.dim,
         "normalize": model.normalization is not None,
         "max_length": length,
-        "embedding_dtype": dtype,
+        "embedding_dtype": model.table.format,
     }
     tensors = {**tensors_of_rules(rules), TABLE_TENSOR: tensor_of_table(model.table)}
     write_safetensors(os.path.join(folder, MODEL_NAME), tensors)

@@ -734,6 +734,9 @@ def test_convert_the_bundled_model() -> None:
         (["source", "file.gguf"], "file.gguf exists; --force replaces it"),
         (["source", "source", "--force"], "source is also MODEL"),
         (["source", "link", "--force"], "link is also MODEL"),
+        (["source", "source/0_StaticEmbedding", "--force"], "is within MODEL"),
+        (["link", "source/new"], "source/new is within MODEL"),
+        ([".", "out.gguf"], "out.gguf is within MODEL"),
         (["source", "missing/out.gguf"], "the folder of missing/out.gguf does not exist"),
         (["source", "out", "--to", "gguf"], "a GGUF file must end in .gguf"),
         (["source", "out.gguf", "--to", "sse"], "only a GGUF file may end in .gguf"),
@@ -777,6 +780,7 @@ def test_convert_with_force(source: str) -> None:
     for path in ("full", "file.gguf"):
         assert_same_bits(vectors_of(load_model(path)), vectors_of(load_model(source)))
     lines_of(convert("file.gguf", "new"))
+    lines_of(convert("source", "source.2"))
     Path("empty").mkdir()
     lines_of(convert("file.gguf", "empty"))
     assert sorted(os.listdir("empty")) == sorted(os.listdir("new"))

@@ -524,6 +524,10 @@ def _bytes_of(path: str) -> int:
 
 def _check_target(model: str, out: str, force: bool) -> None:
     """Refuse before any work what would destroy the source, or what nobody said to replace."""
+    if os.path.isdir(model) and os.path.realpath(out).startswith(
+        os.path.join(os.path.realpath(model), "")
+    ):
+        raise click.BadParameter(f"{out} is within MODEL", param_hint="OUT")
     if not os.path.exists(out):
         if not os.path.isdir(os.path.dirname(os.path.realpath(out))):
             raise click.BadParameter(f"the folder of {out} does not exist", param_hint="OUT")

@@ -735,6 +735,7 @@ def test_convert_the_bundled_model() -> None:
         (["source", "source", "--force"], "source is also MODEL"),
         (["source", "link", "--force"], "link is also MODEL"),
         (["source", "source/0_StaticEmbedding", "--force"], "is within MODEL"),
+        (["source", "-"], "a model is not written to stdout"),
         (["link", "source/new"], "source/new is within MODEL"),
         ([".", "out.gguf"], "out.gguf is within MODEL"),
         (["source", "missing/out.gguf"], "the folder of missing/out.gguf does not exist"),

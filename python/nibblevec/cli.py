@@ -524,6 +524,9 @@ def _bytes_of(path: str) -> int:
 
 def _check_target(model: str, out: str, force: bool) -> None:
     """Refuse before any work what would destroy the source, or what nobody said to replace."""
+    if out == "-":
+        problem = "a model is not written to stdout (./- is a folder of that name)"
+        raise click.BadParameter(problem, param_hint="OUT")
     if os.path.isdir(model) and os.path.realpath(out).startswith(
         os.path.join(os.path.realpath(model), "")
     ):

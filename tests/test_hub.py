@@ -130,3 +130,14 @@ def test_what_cannot_be_a_repository(
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises((FileNotFoundError, ValueError)):
         Encoder(name)
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("name", ["model.gguf", "owner/model.GGUF", "./model.gguf"])
+def test_a_file_that_is_missing_is_no_repository(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="No such file or directory") as caught:
+        Encoder(name)
+    assert caught.value.filename == str((tmp_path / name).absolute())

@@ -627,6 +627,13 @@ def test_folder_of_another_model(tmp_path: Path) -> None:
         assert name in str(caught.value)
 
 
+def test_folder_of_nothing_but_gguf_files(tmp_path: Path) -> None:
+    for name in ("model.q4_k.gguf", "model.q6_k.GGUF", "README.md"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"by its own name: model\.q4_k\.gguf, model\.q6_k\.GGUF$"):
+        Encoder(tmp_path)
+
+
 MODEL2VEC_CONFIGS: dict[str, JsonObject] = {
     "distilled": {"model_type": "model2vec", "architectures": ["StaticModel"], "hidden_dim": DIM},
     "made of vectors": {"normalize": False, "max_length": 512, "embedding_dtype": "float32"},

@@ -60,7 +60,8 @@ def find_model(
         local_files_only: take what was fetched before; no network call.
 
     Raises:
-        FileNotFoundError: no such path, and not the name of a repository.
+        FileNotFoundError: no such path, and not the name of a repository, which none is that ends
+            in ``.gguf``.
         ValueError: the name is empty, or holds a null character.
         OSError: the repository could not be fetched, or has not been fetched before.
     """
@@ -71,6 +72,8 @@ def find_model(
         raise ValueError(f"null character in the path {path!r}")
     if os.path.exists(path):
         return ModelSource(path, path)
+    if path.lower().endswith(".gguf"):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if not isinstance(name, str) or not _REPOSITORY.fullmatch(name):
         raise FileNotFoundError(errno.ENOENT, "No such folder", path)
 

@@ -73,14 +73,16 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
 
         if gguf.is_gguf(folder):
             return gguf.load(folder, mmap=mmap)
-    os.listdir(folder)  # whatever is wrong with the folder itself
+    names = os.listdir(folder)  # or whatever is wrong with the folder itself
     for layout in LAYOUTS:
         if layout.is_in(folder):
             model = layout.load(folder, mmap=mmap)
             return model._replace(ranges=read_ranges(folder, model.table.dim))
     *others, last = (layout.looked_for for layout in LAYOUTS)
     found = sentence_transformers.module_types(folder)
-    raise ValueError(
-        f"{folder}: not a model that can be loaded; looked for {', '.join(others)} and {last}"
-        + (f"; {sentence_transformers.MODULES_NAME} names {', '.join(found):.200}" if found else "")
-    )
+    problem = f"not a model that can be loaded; looked for {', '.join(others)} and {last}"
+    if found:
+        problem += f"; {sentence_transformers.MODULES_NAME} names {', '.join(found):.200}"
+    if files := sorted(name for name in names if name.lower().endswith(".gguf")):
+        problem += f"; a GGUF file is loaded by its own name: {', '.join(files):.200}"
+    raise ValueError(f"{folder}: {problem}")

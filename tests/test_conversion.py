@@ -650,6 +650,19 @@ def test_prompts_that_every_model_has(tmp_path: Path, layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", ["gguf", "sse"])
+def test_lone_surrogates(tmp_path: Path, layout: str) -> None:
+    path = tmp_path / "model"
+    for fields, message in (
+        ({"prompts": {"query": "tea\ud800"}}, "prompt 'query' holds a lone surrogate at character 3"),
+        ({"prompts": {"\udfff": ""}}, r"the name of the prompt '\\udfff' holds .* at character 0"),
+        ({"name": "a\udfff"}, "name holds a lone surrogate at character 1"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: {message}$"):
+            save_model(sse_model(**fields), str(path), layout)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("layout", ["gguf", "sse"])
 def test_what_cannot_be_loaded_replaces_nothing(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "model"
     save_model(sse_model(), str(path), layout)

@@ -79,9 +79,10 @@ def save_model(
     Raises:
         OSError: it cannot be written.
         ValueError: the layout has no place for something that the model does, or holds no rows of
-            this format; the rows do not fit the format; what was written cannot be loaded. What was
+            this format; the rows do not fit the format; a prompt holds a lone surrogate; what was written cannot be loaded. What was
             there stays.
     """
+    _check_texts(model, path)
     written = WRITTEN[layout]
     if layout in ROW_BY_ID:
         model = with_row_by_id(model)
@@ -102,6 +103,23 @@ def save_model(
         written.write(model, folder)
         write_ranges(model.ranges, folder)
         _check_loads(folder)
+
+
+def _check_texts(model: Model, path: str) -> None:
+    """Refuse what no file can hold.
+
+    Raises:
+        ValueError: a prompt, its name, or what is said of the model holds a lone surrogate.
+    """
+    texts = {"name": model.name, "license": model.license}
+    for name, prompt in model.prompts.items():
+        texts |= {f"the name of the prompt {name!a:.80}": name, f"prompt {name!a:.80}": prompt}
+    for what, text in texts.items():
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError as error:
+            problem = f"{what} holds a lone surrogate at character {error.start}"
+            raise ValueError(f"{path}: {problem}") from None
 
 
 def _other_names(folder: str) -> tuple[str, ...]:

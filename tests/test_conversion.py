@@ -547,6 +547,17 @@ def test_a_config_of_something_else_stays(tmp_path: Path, content: str) -> None:
         assert_same_bits(vectors_of(load_model(folder)), vectors_of(model))
 
 
+def test_the_config_of_an_old_normalize_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    config = folder / "1_Normalize" / "config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text('{"module_input_name": "token_embeddings"}')
+    (config.parent / "note").write_text("mine")
+    model = plain_model(normalization="torch")
+    assert_same_bits(vectors_of(written(model, folder, "static")), vectors_of(model))
+    assert os.listdir(config.parent) == ["note"]
+
+
 @posix_only
 def test_permissions_are_the_usual_ones(tmp_path: Path) -> None:
     before = os.umask(0o027)

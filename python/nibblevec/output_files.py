@@ -53,7 +53,7 @@ def written_folder(path: str, decisive: Sequence[str], others: Sequence[str]) ->
         path: the folder; its parents are made.
         decisive: names without which the folder is nothing that can be loaded, in the order in
             which they go and come.
-        others: all other names that a folder of this kind may hold.
+        others: all other names, or paths within, of files that a folder of this kind may hold.
 
     Raises:
         OSError: it cannot be written (names ``path``); any other, if it names a file of its own.
@@ -96,7 +96,7 @@ def write_file(path: str, content: bytes | memoryview) -> None:
 def _move_files(source: str, target: str, decisive: Sequence[str], others: Sequence[str]) -> None:
     written = set(os.listdir(source))
     for name in (*decisive, *(name for name in others if name not in written)):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(os.path.join(target, name))
     _sync_folder(target)
     coming = [*(written - {*decisive}), *(name for name in decisive if name in written)]

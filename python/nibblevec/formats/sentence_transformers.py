@@ -27,6 +27,7 @@ MODULES_NAME = "modules.json"
 SETTINGS_NAME = "config_sentence_transformers.json"
 MODEL_NAME = "model.safetensors"
 MODULE_CONFIG_NAME = "config.json"
+NORMALIZE_FOLDER = "1_Normalize"
 
 WEIGHT_TENSOR = "embedding.weight"
 # Of models that model2vec wrote.
@@ -192,7 +193,7 @@ def write(model: Model, folder: str) -> None:
     # Under these names every generation knows them.
     modules = [("", f"{MODULE_PACKAGE}.StaticEmbedding")]
     if model.normalization is not None:
-        modules.append(("1_Normalize", f"{MODULE_PACKAGE}.Normalize"))
+        modules.append((NORMALIZE_FOLDER, f"{MODULE_PACKAGE}.Normalize"))
     entries = [
         {"idx": number, "name": str(number), "path": path, "type": kind}
         for number, (path, kind) in enumerate(modules)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -43,6 +44,8 @@ OTHER_NAMES = (
     sse.HEAD_NAME,
     sentence_transformers.SETTINGS_NAME,
     RANGES_NAME,
+    # Not written, but read where what is written names its folder.
+    os.path.join(sentence_transformers.NORMALIZE_FOLDER, sentence_transformers.MODULE_CONFIG_NAME),
 )
 
 

@@ -121,6 +121,19 @@ def test_every_kind_of_model_agrees(case: str) -> None:
     assert outcome.worst <= 1
 
 
+@pytest.mark.parametrize("normalization", [None, "torch", "model2vec"])
+def test_rows_whose_squares_leave_float32(normalization: Any) -> None:
+    """From sums that are infinite, over those near the limit, to those that are nothing."""
+    rows = np.random.default_rng(5).standard_normal((ROWS, DIM))
+    scales = [10.0**power for power in range(-44, 36)] + [2.0**60 * (1 + i / 8) for i in range(8)]
+    for scale in scales:
+        table = Table.from_buffer((rows * scale).astype(np.float32), dim=DIM, format="float32")
+        model = a_model(head=False, normalization=normalization)._replace(table=table)
+        outcome = verify(model, model, TEXTS[:12])
+        assert isinstance(outcome, Agreement), (scale, outcome)
+        assert outcome.worst <= 1
+
+
 def test_a_tokenizer_of_the_package_agrees() -> None:
     model = {
         "type": "Unigram",
@@ -250,7 +263,7 @@ def test_another_vector(case: str, normalize: bool, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(NativeTokenizer, "encode_vectors", wrong)
     found = difference(MODELS[case], MODELS[case])
-    assert found.row == 8
+    assert (found.row, type(found.row)) == (8, int)
     kind = "the vector of length 1 at dim 17" if normalize else "the vector at dim 17"
     assert kind in found.problem
 

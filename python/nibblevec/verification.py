@@ -18,7 +18,7 @@ from nibblevec.tokenizer import Truncation, load_package_tokenizer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nibblevec.model import Model
+    from nibblevec.model import Model, Normalization
     from nibblevec.table import Table
     from nibblevec.tokenizer import Tokenizer
 
@@ -31,6 +31,9 @@ BLOCK_WEIGHTS = 1 << 22
 # The unit roundoff of float32: no operation is further off, relative to its result.
 UNIT = 2.0**-24
 TANH_ULP = 2
+# The greatest float32, and the least above zero.
+MAX = float(np.finfo(np.float32).max)
+TINY = 2.0**-149
 
 BUILT_IN_TEXTS = (
     "Static embeddings add up one row for each token.",
@@ -191,7 +194,7 @@ def _compare_texts(paths: _Paths, texts: tuple[str, ...], first_row: int) -> Dif
         if not good.all():
             row, dim = np.argwhere(~good)[0]
             return named(
-                row,
+                int(row),
                 f"the vector{' of length 1' if normalize else ''} at dim {dim}: fast"
                 f" {vectors[row, dim]}, plain {expected[row, dim]}, {apart[row, dim]:.3g} apart,"
                 f" at most {allowed[row, dim]:.3g} allowed",
@@ -302,7 +305,8 @@ def plain_head(
     Dynamic Tanh: tanh may be 2 units in the last place off, its product with beta is rounded. The
     length of a vector: no sum of n squares rounds more than n / 8 + 12 times, whichever of the
     orders of docs/numerics.md it has; half of its relative error is that of its root, which is
-    rounded once, as the division by it is.
+    rounded once, as the division by it is. Where squares leave the range of float32 the length is
+    infinite, or nothing, as in the fast path.
 
     Args:
         model: of its head and its normalization.
@@ -324,14 +328,39 @@ def plain_head(
         if normalize:
             scalings.append("torch")
         for kind in scalings:
-            norms = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-            # An error of each number moves the norm by at most the norm of the errors.
-            moved = np.sqrt((allowed * allowed).sum(axis=1, keepdims=True))
-            divisors = np.maximum(norms, 1e-12) if kind == "torch" else norms + 1e-32
-            vectors = vectors / divisors
-            rounding = ((vectors.shape[1] / 8 + 12) / 2 + 2) * UNIT
-            allowed = allowed / divisors + np.abs(vectors) * (moved / divisors + rounding) * 1.01
+            vectors, allowed = _scaled(vectors, allowed, kind)
     return vectors, allowed
+
+
+def _scaled(
+    vectors: NDArray[np.float64], allowed: NDArray[np.float64], kind: Normalization
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Vectors divided by their lengths, and how far from each number the fast path may be."""
+    dims = vectors.shape[1]
+    squares = (vectors * vectors).sum(axis=1, keepdims=True)
+    # An error of each number moves the norm by at most the norm of the errors.
+    moved = np.sqrt((allowed * allowed).sum(axis=1, keepdims=True))
+    rounding = (dims / 8 + 12) * UNIT
+    # A sum of squares beyond float32 is infinite; near that limit, it may be.
+    near = np.abs(squares - MAX) <= 2.02 * (MAX * rounding + np.sqrt(MAX) * moved)
+    squares = np.where(squares > MAX, np.inf, squares)
+
+    def divisors(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+        norms = np.sqrt(np.maximum(squares, 0))
+        return np.maximum(norms, 1e-12) if kind == "torch" else norms + 1e-32
+
+    # Below 2^-126 a square is rounded to a multiple of 2^-149.
+    lost = dims * TINY / 2
+    least, greatest = divisors(squares - lost), divisors(squares + lost)
+    magnitudes = np.abs(vectors)
+    allowed = (
+        allowed / least
+        + magnitudes / least * (moved / least + rounding / 2 + 2 * UNIT) * 1.01
+        + magnitudes * (1 / least - 1 / greatest)
+        + TINY
+    )
+    scaled = vectors / divisors(squares)
+    return scaled, np.where(near | np.isinf(moved), np.inf, allowed)
 
 
 def _last_place(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -664,7 +664,10 @@ def test_prompts_that_every_model_has(tmp_path: Path, layout: str) -> None:
 def test_lone_surrogates(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "model"
     for fields, message in (
-        ({"prompts": {"query": "tea\ud800"}}, "prompt 'query' holds a lone surrogate at character 3"),
+        (
+            {"prompts": {"query": "tea\ud800"}},
+            "prompt 'query' holds a lone surrogate at character 3",
+        ),
         ({"prompts": {"\udfff": ""}}, r"the name of the prompt '\\udfff' holds .* at character 0"),
         ({"name": "a\udfff"}, "name holds a lone surrogate at character 1"),
     ):

@@ -68,7 +68,7 @@ def has_own_config(folder: str) -> bool:
     stated = config.get("model_type")
     if stated is None:
         return any(key in config for key in CONFIG_KEYS)
-    return stated == MODEL_TYPE
+    return bool(stated == MODEL_TYPE)
 
 
 def load(folder: str, *, mmap: bool = True) -> Model:
@@ -104,10 +104,10 @@ def load(folder: str, *, mmap: bool = True) -> Model:
     tensors = read_safetensors(path, mmap=mmap)
     table = table_of(tensors, TABLE_TENSOR, (*FLOAT_TYPES, "F64", "I8"), path)
     rules = rules_of(tensors, table.rows, path)
-    if WEIGHTS_TENSOR in tensors and tensors[WEIGHTS_TENSOR].dtype == "F16":
-        if table.format in ("float16", "int8"):
-            table = _products_in_float16(table, rules)
-            rules = NO_RULES
+    has_halves = WEIGHTS_TENSOR in tensors and tensors[WEIGHTS_TENSOR].dtype == "F16"
+    if has_halves and table.format in ("float16", "int8"):
+        table = _products_in_float16(table, rules)
+        rules = NO_RULES
     normalization: Normalization | None = None
     if normalize:
         normalization = "model2vec_float16" if table.format == "float16" else "model2vec"

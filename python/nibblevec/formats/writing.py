@@ -82,8 +82,8 @@ def save_model(
     Raises:
         OSError: it cannot be written.
         ValueError: the layout has no place for something that the model does, or holds no rows of
-            this format; the rows do not fit the format; a prompt holds a lone surrogate; what was written cannot be loaded. What was
-            there stays.
+            this format; the rows do not fit the format; a prompt holds a lone surrogate; what was
+            written cannot be loaded. What was there stays.
     """
     _check_texts(model, path)
     written = WRITTEN[layout]

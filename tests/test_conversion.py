@@ -915,6 +915,17 @@ def test_quantize_at_load(tmp_path: Path, source: str) -> None:
     assert_same_bits(again.encode(TEXTS), packed.encode(TEXTS))
 
 
+def test_sse_q4_is_saved_with_a_head_only(tmp_path: Path) -> None:
+    for layout, rules in (("static", NO_RULES), ("model2vec", MODEL2VEC_RULES)):
+        save_model(plain_model(token_rules=rules), layout, layout)
+        packed = Encoder(layout, quantize="sse_q4")
+        for target in ("saved", "saved.gguf"):
+            with pytest.raises(ValueError, match="holds no rows of sse_q4, only of"):
+                packed.save_pretrained(tmp_path / target)
+        again = pickle.loads(pickle.dumps(packed))
+        assert_same_bits(again.encode(TEXTS), packed.encode(TEXTS))
+
+
 @pytest.mark.parametrize("bad", ["float16", "q4", "", 4])
 def test_quantize_into_what_does_not_pack(source: str, bad: Any) -> None:
     with pytest.raises(ValueError, match="quantize must be one of sse_q4, q4_k, q6_k, not"):

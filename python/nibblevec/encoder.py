@@ -790,7 +790,8 @@ class Encoder(SentenceTransformerMethods):
         Raises:
             OSError: it cannot be written.
             ValueError: the layout has no place for something that the model does, such as rows in
-                ggml's blocks in a folder (nothing is written).
+                ggml's blocks in a folder, or `quantize="sse_q4"` of a model without a Dynamic
+                Tanh, which no layout holds (nothing is written).
         """
         from nibblevec.formats.writing import fitting_layout, save_model
 

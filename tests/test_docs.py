@@ -29,12 +29,13 @@ def test_some_docstrings_hold_examples() -> None:
     assert sum(bool(test.examples) for module in modules for test in finder.find(module)) >= 3
 
 
-def test_readme_examples() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("name", ["README.md", "docs/coming-from.md"])
+def test_examples_of_documents(name: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
     assert len(blocks) >= 2
     for block in blocks:
         names: dict[str, object] = {}
-        exec(compile(block, "README.md", "exec"), names)
+        exec(compile(block, name, "exec"), names)
 
 
 def test_documents_link_to_files_that_exist() -> None:

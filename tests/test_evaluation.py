@@ -30,6 +30,7 @@ from nibblevec.evaluation import (
     read_retrieval_set,
     read_set,
 )
+from nibblevec.precision import PRECISIONS
 
 JsonObject = dict[str, Any]
 
@@ -184,6 +185,35 @@ def test_dims_are_prefixes_of_one_encode() -> None:
     assert [result.dims for result in evaluate(encoder, data)] == [3]  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="truncate_dims must be at least 1, not 0"):
         evaluate(encoder, data, [2, 0])  # type: ignore[arg-type]
+
+
+@needs_libraries
+def test_precisions() -> None:
+    texts = {"near": "tea", "far": "tea cup", "other": "the market fell"}
+    data = RetrievalSet("precisions", texts, {"a": "hot tea"}, {"a": {"near": 1}})
+    encoder = Encoder()
+    results = evaluate(encoder, data, [64, 512], precisions=PRECISIONS)
+    kinds = [(dims, precision) for dims in (64, 512) for precision in PRECISIONS]
+    assert [(result.dims, result.precision) for result in results] == kinds
+    for result in results:
+        options: dict[str, Any] = {
+            "truncate_dim": result.dims, "precision": result.precision,
+            "normalize_embeddings": True,
+        }  # fmt: skip
+        found = encoder.encode([*texts.values(), "hot tea"], **options)
+        if "binary" in result.precision:
+            bits = found.view(np.uint8) ^ np.uint8(128 * (result.precision == "binary"))
+            found = np.unpackbits(bits, axis=1)[:, : result.dims] * 2.0 - 1
+        elif result.precision == "uint8":
+            found = found.astype(float) - 128
+        found = found.astype(np.float64)
+        *documents, query = found / np.linalg.norm(found, axis=1, keepdims=True)
+        scores = np.array(documents) @ query
+        assert result.measures["mrr@10"] == pytest.approx(1 / (1 + (scores > scores[0]).sum()))
+    with pytest.raises(ValueError, match="no precision 'int4'"):
+        evaluate(encoder, data, precisions=["int4"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="no ranges are stored for 100 dims"):
+        evaluate(encoder, data, [100], precisions=["int8"])
 
 
 @needs_libraries
@@ -620,6 +650,10 @@ def test_command_with_the_bundled_model_and_options(tmp_path: Path) -> None:
     (entry,) = json.loads(result.stdout)["results"]
     assert (entry["dims"], entry["queries"]) == (512, 1)
     assert entry["measures"]["recall@10"] == 1
+    result = run("bundled", folder, "--quiet", "--split", "dev", "--precision", "ubinary,int8")
+    assert [line.split()[1:3] for line in result.stdout.splitlines()] == [
+        *(["dims", "precision"], ["512", "ubinary"], ["512", "int8"])
+    ]
     skipping = run("bundled", folder, "--json", "--split", "dev", "--skip-identical-ids")
     assert json.loads(skipping.stdout)["results"][0]["measures"]["recall@10"] == 0.5
 

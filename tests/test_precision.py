@@ -28,6 +28,7 @@ from nibblevec.precision import (
     Precision,
     RangesOf,
     columns,
+    numbers,
     quantize,
     ranges_of_vectors,
 )
@@ -412,3 +413,24 @@ def test_int8_keeps_the_cosines_of_the_bundled_model(dims: int, normalize: bool)
     lossy = model.encode(texts, precision="int8", ranges="call", **options).astype(np.float32)
     lossy /= np.linalg.norm(lossy, axis=1, keepdims=True)
     assert np.abs(rows["exact"] @ rows["exact"].T - lossy @ lossy.T).mean() > 2 * error.mean()
+
+
+@pytest.mark.parametrize("dims", [5, 8, 13])
+def test_what_codes_are_compared_as(dims: int) -> None:
+    rng = np.random.default_rng(dims)
+    vectors = rng.standard_normal((4, dims)).astype(np.float32)
+    signs = np.where(vectors > 0, 1, -1)
+    codes = rng.integers(-128, 128, (4, dims)).astype(np.int8)
+    packed = np.packbits(vectors > 0, axis=-1)
+    expected: list[tuple[Precision, NDArray[Any], NDArray[Any]]] = [
+        ("float32", vectors, vectors),
+        ("float16", vectors.astype(np.float16), vectors.astype(np.float16)),
+        ("int8", codes, codes),
+        ("uint8", (codes.astype(int) + 128).astype(np.uint8), codes),
+        ("ubinary", packed, signs),
+        ("binary", (packed.astype(int) - 128).astype(np.int8), signs),
+    ]
+    for precision, stored, compared in expected:
+        found = numbers(stored, precision, dims)
+        assert found.dtype == np.float32
+        assert np.array_equal(found, compared), precision

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from nibblevec.model import Model
+    from nibblevec.precision import Precision
     from nibblevec.tokenizer import TokenRules
 
 # So many texts, or so many characters if that is less, are encoded and written at a time.
@@ -266,6 +267,17 @@ def _numbers_of_dims(
     return list(dict.fromkeys(sizes))
 
 
+def _precisions(
+    _context: click.Context, _parameter: click.Parameter, value: str
+) -> list[Precision]:
+    from nibblevec.precision import checked_precision
+
+    try:
+        return [checked_precision(name) for name in dict.fromkeys(value.split(","))]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @main.command("eval")
 @click.argument("model", metavar="MODEL")
 @click.argument(
@@ -277,6 +289,15 @@ def _numbers_of_dims(
     metavar="N,...",
     callback=_numbers_of_dims,
     help="Only the first N dims; several numbers are measured in turn.  [default: all]",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    metavar="NAME,...",
+    default="float32",
+    show_default=True,
+    callback=_precisions,
+    help="Of float32, float16, int8, uint8, binary and ubinary; several are measured in turn.",
 )
 @click.option(
     "--split",
@@ -294,6 +315,7 @@ def evaluate(
     model: str,
     data: tuple[str, ...],
     truncate_dims: list[int] | None,
+    precisions: list[Precision],
     split: str | None,
     skip_identical_ids: bool,
     as_json: bool,
@@ -315,7 +337,7 @@ def evaluate(
         if path in paths[:number]:
             raise click.BadParameter(f"{data[number]} is given twice", param_hint="DATA...")
     try:
-        _evaluate(model, data, truncate_dims, split, skip_identical_ids, as_json, quiet)
+        _evaluate(model, data, truncate_dims, precisions, split, skip_identical_ids, as_json, quiet)
     except (ImportError, OSError, ValueError) as error:
         raise _failure(error) from error
 
@@ -324,6 +346,7 @@ def _evaluate(
     model: str,
     data: tuple[str, ...],
     truncate_dims: list[int] | None,
+    precisions: list[Precision],
     split: str | None,
     skip_identical_ids: bool,
     as_json: bool,
@@ -345,7 +368,11 @@ def _evaluate(
         begin = time.perf_counter()
         measured = evaluation.read_set(path, split=split, name=name)
         results += evaluation.evaluate(
-            encoder, measured, truncate_dims, skip_identical_ids=skip_identical_ids
+            encoder,
+            measured,
+            truncate_dims,
+            precisions=precisions,
+            skip_identical_ids=skip_identical_ids,
         )
         if not quiet:
             sizes = ", ".join(f"{count} {what}" for what, count in results[-1].sizes.items())

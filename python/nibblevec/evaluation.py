@@ -19,6 +19,7 @@ from nibblevec.batch import (
     read_lines,
     text_under,
 )
+from nibblevec.precision import Precision, checked_precision, numbers
 from nibblevec.similarity import most_similar, similarity_pairwise
 
 if TYPE_CHECKING:
@@ -397,13 +398,16 @@ def evaluate(
     data: RetrievalSet | PairSet,
     truncate_dims: Sequence[int] | None = None,
     *,
+    precisions: Sequence[Precision] = ("float32",),
     skip_identical_ids: bool = False,
 ) -> list[Result]:
     """Measure a model on a set, by `ir-measures` and `scipy`.
 
-    Vectors are compared as the model's `similarity_fn_name` says, cosine for most, without being
-    normalised before. Queries get the prompt ``query`` and documents ``document``, if the model has
-    such prompts; sentences of pairs get its default prompt.
+    Vectors are compared as the model's `similarity_fn_name` says, cosine for most. In another
+    precision than float32 they are those of `Encoder.encode`, normalised if cosines are asked for,
+    and their codes are compared as numbers: uint8 less 128, a bit as 1 or -1. Queries get the
+    prompt ``query`` and documents ``document``, if the model has such prompts; sentences of pairs
+    get its default prompt.
 
     A measure of retrieval is the mean over all judged queries. nDCG takes the judgements as grades,
     MAP@100 divides by the number of all relevant documents. Equally similar documents stand in the
@@ -414,30 +418,40 @@ def evaluate(
         data: what to measure it on.
         truncate_dims: keep the first so many dims, each in turn; None means those of the encoder.
             Texts are embedded once: a vector of fewer dims is the prefix of one of more.
+        precisions: what numbers of vectors are kept in, each in turn.
         skip_identical_ids: a query does not find the document that has its own id, as where
             queries are documents themselves.
 
     Returns:
-        a result for each number of dims, in the order given.
+        a result for each number of dims and, of these, for each precision, in the order given.
 
     Raises:
         ImportError: `ir-measures` or `scipy` is missing (names the extra that brings it).
-        ValueError: a number of dims is not in 1..dim; all similarities of pairs are equal, which
-            leaves their correlation undefined.
+        ValueError: a number of dims is not in 1..dim; there is no such precision, or the model has
+            no ranges for it; all similarities of pairs are equal, which leaves their correlation
+            undefined.
     """
     check_installed()
     sizes = [encoder.get_embedding_dimension()] if truncate_dims is None else list(truncate_dims)
     if min(sizes) < 1:
         raise ValueError(f"truncate_dims must be at least 1, not {min(sizes)}")
+    kinds = [_Kind(dims, checked_precision(name)) for dims in sizes for name in precisions]
     if isinstance(data, RetrievalSet):
-        measured = _retrieval(encoder, data, sizes, skip_identical_ids)
+        measured = _retrieval(encoder, data, kinds, skip_identical_ids)
     else:
-        measured = _pairs(encoder, data, sizes)
+        measured = _pairs(encoder, data, kinds)
     return list(measured)
 
 
+class _Kind(NamedTuple):
+    """What vectors are kept in."""
+
+    dims: int
+    precision: Precision
+
+
 def _retrieval(
-    encoder: Encoder, data: RetrievalSet, sizes: Sequence[int], skip_identical_ids: bool
+    encoder: Encoder, data: RetrievalSet, kinds: Sequence[_Kind], skip_identical_ids: bool
 ) -> Iterator[Result]:
     import ir_measures
 
@@ -446,9 +460,10 @@ def _retrieval(
     documents = sorted(data.documents)
     corpus = [data.documents[document] for document in documents]
     counts = {"documents": len(documents), "queries": len(data.queries)}
-    for (dims, document_vectors), (_, query_vectors) in zip(
-        _vectors(encoder, corpus, "document", sizes),
-        _vectors(encoder, list(data.queries.values()), "query", sizes),
+    for kind, document_vectors, query_vectors in zip(
+        kinds,
+        _vectors(encoder, corpus, "document", kinds),
+        _vectors(encoder, list(data.queries.values()), "query", kinds),
         strict=True,
     ):
         run: dict[str, dict[str, float]] = {query: {} for query in data.queries}
@@ -471,16 +486,17 @@ def _retrieval(
                 found.pop(query, None)
         measured = evaluator.calc_aggregate(run)
         measures = {name: float(measured[measure]) for name, measure in wanted.items()}
-        yield Result(data.name, "retrieval", dims, "float32", counts, measures)
+        yield Result(data.name, "retrieval", *kind, counts, measures)
 
 
-def _pairs(encoder: Encoder, data: PairSet, sizes: Sequence[int]) -> Iterator[Result]:
+def _pairs(encoder: Encoder, data: PairSet, kinds: Sequence[_Kind]) -> Iterator[Result]:
     from scipy import stats
 
     counts = {"pairs": len(data.scores)}
-    for (dims, left), (_, right) in zip(
-        _vectors(encoder, data.left, None, sizes),
-        _vectors(encoder, data.right, None, sizes),
+    for kind, left, right in zip(
+        kinds,
+        _vectors(encoder, data.left, None, kinds),
+        _vectors(encoder, data.right, None, kinds),
         strict=True,
     ):
         similarities = np.asarray(similarity_pairwise(left, right, encoder.similarity_fn_name))
@@ -490,18 +506,30 @@ def _pairs(encoder: Encoder, data: PairSet, sizes: Sequence[int]) -> Iterator[Re
             "spearman": float(stats.spearmanr(similarities, data.scores)[0]),
             "pearson": float(stats.pearsonr(similarities, data.scores)[0]),
         }
-        yield Result(data.name, "sts", dims, "float32", counts, measures)
+        yield Result(data.name, "sts", *kind, counts, measures)
 
 
 def _vectors(
-    encoder: Encoder, texts: Sequence[str], prompt_name: str | None, sizes: Sequence[int]
-) -> Iterator[tuple[int, FloatArray]]:
-    """The vectors [texts, dims] for each number of dims."""
-    vectors = encoder.encode(
-        texts, prompt_name=prompt_name, truncate_dim=max(sizes), show_progress_bar=False
-    )
-    for dims in sizes:
-        yield dims, vectors[:, :dims]
+    encoder: Encoder, texts: Sequence[str], prompt_name: str | None, kinds: Sequence[_Kind]
+) -> Iterator[FloatArray]:
+    """The vectors of each kind, as float32 [texts, dims]."""
+    asked: dict[str, Any] = {"prompt_name": prompt_name, "show_progress_bar": False}
+    sizes = [kind.dims for kind in kinds if kind.precision == "float32"]
+    vectors = None
+    if sizes:  # of fewer dims they are prefixes
+        vectors = encoder.encode(texts, truncate_dim=max(sizes), **asked)
+    for dims, precision in kinds:
+        if precision == "float32" and vectors is not None:
+            yield vectors[:, :dims]
+            continue
+        codes = encoder.encode(
+            texts,
+            truncate_dim=dims,
+            precision=precision,
+            normalize_embeddings=encoder.similarity_fn_name == "cosine",
+            **asked,
+        )
+        yield numbers(codes, precision, dims)
 
 
 def means(results: Sequence[Result]) -> list[Result]:

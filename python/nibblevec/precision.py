@@ -156,3 +156,22 @@ def quantize(
             if precision == "int8":
                 vectors -= 128
         np.copyto(out, vectors, casting="unsafe")
+
+
+def numbers(codes: NDArray[Any], precision: Precision, dims: int) -> FloatArray:
+    """What vectors in a precision are compared as, float32 [n, dims].
+
+    Codes of int8 and uint8 stand for themselves (uint8 less 128), in steps of their range; a bit
+    stands for 1 or -1.
+
+    Args:
+        codes: [n, `columns`] of `DTYPES`.
+        precision: theirs.
+        dims: of the vectors.
+    """
+    if precision in ("binary", "ubinary"):
+        packed = codes.view(np.uint8) ^ np.uint8(0x80 if precision == "binary" else 0)
+        bits = np.unpackbits(packed, axis=-1, count=dims)
+        return bits.astype(np.float32) * 2 - 1
+    values = codes.astype(np.float32)
+    return values - 128 if precision == "uint8" else values

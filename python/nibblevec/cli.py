@@ -462,8 +462,9 @@ def _print_lines(lines: Mapping[str, object]) -> None:
     "--format",
     "row_format",
     type=click.Choice(["float32", "float16", "bfloat16", "int8", "sse_q4", "q4_k", "q6_k"]),
-    help="Row format of the table; packed ones are quantised.  [default: that of MODEL if the"
-    " layout holds it, else its 4 bits, else float32]",
+    help="Row format of the table; packed ones are quantised. 4 bits packed into other 4 bits"
+    " lose again: sse_q4, as bundled, into q4_k; float32 loses nothing.  [default: that of MODEL if"
+    " the layout holds it, else its 4 bits, else float32]",
 )
 @click.option("--name", metavar="NAME", help="Name of the model, kept in a GGUF file.")
 @click.option("--license", "license_", metavar="LICENSE", help="Its licence, kept in a GGUF file.")

@@ -7,6 +7,7 @@ import click
 from alone import length, threads
 from encode import encode, latency, startup
 from kernel import kernel
+from packing import quantize
 
 
 @click.group()
@@ -14,7 +15,7 @@ def main() -> None:
     """Measure nibblevec."""
 
 
-for command in (kernel, encode, startup, latency, threads, length):
+for command in (kernel, quantize, encode, startup, latency, threads, length):
     main.add_command(command)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 import numpy as np
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 ROWS, DIM = 30_522, 512
 # What is packed, and more than the RMSE that random normal weights then have.
-FORMATS = {"sse_q4": 0.13, "q4_k": 0.09, "q6_k": 0.03}
+FORMATS: dict[Literal["sse_q4", "q4_k", "q6_k"], float] = {
+    "sse_q4": 0.13,
+    "q4_k": 0.09,
+    "q6_k": 0.03,
+}
 
 
 @click.command()
@@ -40,16 +45,16 @@ def _figures(repeats: int) -> Iterator[Figure]:
     weights = np.random.default_rng(0).standard_normal((ROWS, DIM), np.float32)
     bundled = load_bundled_model()
     for row_format, most in FORMATS.items():
-        table = Table.quantize(weights, row_format, threads=1)
+        pack = partial(Table.quantize, weights, row_format, threads=1)
+        table = pack()
         error = float(np.sqrt(np.square(table.dequantize() - weights).mean(dtype=np.float64)))
         require(error < most, f"{row_format} has an RMSE of {error}")
         yield {
             "what": "pack",
             "work": f"quantise into {row_format}",
             "rmse": error,
-            **statistics("s", _seconds(lambda: Table.quantize(weights, row_format, threads=1),
-                                       repeats)),
-        }  # fmt: skip
+            **statistics("s", _seconds(pack, repeats)),
+        }
         if row_format == "sse_q4":
             continue
         with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +65,7 @@ def _figures(repeats: int) -> Iterator[Figure]:
                 "what": "pack",
                 "work": f"load a GGUF file of {row_format}",
                 "rmse": None,
-                **statistics("s", _seconds(lambda: load_model(path), repeats)),
+                **statistics("s", _seconds(partial(load_model, path), repeats)),
             }
 
 

@@ -438,3 +438,10 @@ def test_what_is_no_file(static: Path, model2vec: Path, kind: str) -> None:
         path.rmdir() if kind == "directory" else path.unlink()
         if content is not None:
             path.write_bytes(content)
+
+
+def test_pickled_weights(static: Path) -> None:
+    folder = static / "0_StaticEmbedding"
+    (folder / MODEL).rename(folder / "pytorch_model.bin")
+    message = "pickles are not read; save as model.safetensors"
+    assert_refused(static, "0_StaticEmbedding/pytorch_model.bin", "weights", message)

@@ -520,9 +520,12 @@ def _convert(
     source = source._replace(name=name or source.name, license=license_ or source.license)
     source.load_tokenizer()  # whatever is wrong with it is said before anything is written
     layout = layout or fitting_layout(source, out)
-    if (layout == "gguf") is not out.lower().endswith(SUFFIX):
+    if (layout == "gguf") is not out.rstrip("/").lower().endswith(SUFFIX):
         rule = "a GGUF file must" if layout == "gguf" else "only a GGUF file may"
         raise click.BadParameter(f"{rule} end in {SUFFIX}", param_hint="OUT")
+    if layout != "gguf" and (name or license_):
+        problem = "only a GGUF file has a place for it"
+        raise click.BadParameter(problem, param_hint="--name" if name else "--license")
     allowed = WRITTEN[layout].row_formats
     if row_format is None:
         row_format = fitting_format(source.table, allowed)

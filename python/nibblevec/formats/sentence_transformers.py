@@ -26,6 +26,8 @@ from nibblevec.tokenizer import NO_RULES
 MODULES_NAME = "modules.json"
 SETTINGS_NAME = "config_sentence_transformers.json"
 MODEL_NAME = "model.safetensors"
+# How torch saved before; it may hold any code.
+PICKLED_NAME = "pytorch_model.bin"
 MODULE_CONFIG_NAME = "config.json"
 NORMALIZE_FOLDER = "1_Normalize"
 
@@ -106,6 +108,9 @@ def load(folder: str, *, mmap: bool = True) -> Model:
     normalization = _normalization(others, folder)
     tokenizer = TokenizerJson.in_folder(embedding.folder)
     path = os.path.join(embedding.folder, MODEL_NAME)
+    pickled = os.path.join(embedding.folder, PICKLED_NAME)
+    if os.path.lexists(pickled) and not os.path.lexists(path):
+        raise ModelFormatError(pickled, "weights", f"pickles are not read; save as {MODEL_NAME}")
     tensors = read_safetensors(path, mmap=mmap)
     name, rules = WEIGHT_TENSOR, NO_RULES
     if TABLE_TENSOR in tensors and WEIGHT_TENSOR not in tensors:

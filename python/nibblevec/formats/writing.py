@@ -55,7 +55,7 @@ def fitting_layout(model: Model, path: str) -> str:
     GGUF where the name ends so, else what the model is: with a head SSE, with Model2Vec's rules
     that, else a `StaticEmbedding`.
     """
-    if path.lower().endswith(gguf.SUFFIX):
+    if path.rstrip("/").lower().endswith(gguf.SUFFIX):  # a folder called so could not be loaded
         return "gguf"
     if model.head is not None:
         return "sse"

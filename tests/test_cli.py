@@ -25,6 +25,7 @@ from tiny_models import TABLE, lay_into_cache, write_model
 
 from nibblevec import Encoder, batch, cli, kernels, output_files
 from nibblevec.cli import BLOCK_TEXTS, main
+from nibblevec.precision import PRECISIONS, Precision
 from nibblevec.threads import available_cpus
 
 DIM = 30
@@ -159,6 +160,7 @@ def test_column(encode: Encode, encoder: Encoder) -> None:
         (["--normalize"], {"normalize_embeddings": True}),
         (["--truncate-dim", "7"], {"truncate_dim": 7, "normalize_embeddings": True}),
         (["--truncate-dim", "1", "--no-normalize"], {"truncate_dim": 1}),
+        (["--precision", "float32"], {"normalize_embeddings": True}),
         (["--threads", "1", "--no-normalize"], {}),
         (["--threads", "3", "--no-normalize"], {}),
         (["--quiet", "--no-normalize"], {}),
@@ -176,6 +178,46 @@ def test_options(
     else:
         assert f"{len(TEXTS)} texts in " in result.stderr
         assert "rows/s" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def richer(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with ranges and a prompt."""
+    folder = tmp_path_factory.mktemp("cli") / "richer"
+    tuned = Encoder(model, prompts={"query": "hot "})
+    tuned.fit_ranges(TEXTS)
+    tuned.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_precision(richer: Path, precision: Precision) -> None:
+    source = write("in.txt", TEXTS)
+    for out in ("out.npy", "out.jsonl"):
+        arguments = [source, "-o", out, "--model", str(richer), "--precision", precision]
+        assert_ok(CliRunner().invoke(main, ["encode", *arguments]))
+    expected = Encoder(richer).encode(TEXTS, normalize_embeddings=True, precision=precision)
+    vectors = np.load("out.npy")
+    assert vectors.dtype == expected.dtype
+    assert vectors.tobytes() == expected.tobytes()
+    buffer = io.BytesIO()
+    np.save(buffer, vectors)
+    assert Path("out.npy").read_bytes() == buffer.getvalue()
+    records = [json.loads(line) for line in Path("out.jsonl").read_text("utf-8").splitlines()]
+    assert [record["text"] for record in records] == TEXTS
+    read = np.array([record["embedding"] for record in records]).astype(expected.dtype)
+    assert read.tobytes() == expected.tobytes()
+    if np.issubdtype(expected.dtype, np.integer):
+        assert all(type(number) is int for record in records for number in record["embedding"])
+
+
+def test_prompt_and_length(richer: Path) -> None:
+    source = write("in.txt", ["tea", "cup of tea"])
+    options = ["--prompt-name", "query", "--max-length", "2", "--no-normalize"]
+    arguments = [source, "-o", "out.npy", "--model", str(richer), *options]
+    assert_ok(CliRunner().invoke(main, ["encode", *arguments]))
+    expected = Encoder(richer).encode(["hot tea", "hot cup"])
+    assert np.array_equal(bits(np.load("out.npy")), bits(expected))
 
 
 def test_several_inputs_in_order(encode: Encode, encoder: Encoder) -> None:
@@ -355,7 +397,10 @@ def test_output_that_cannot_be(encode: Encode, out: str, message: str) -> None:
         (["in.txt", "-o", "out.npy", "--truncate-dim", "0"], "--truncate-dim"),
         (["in.txt", "-o", "out.npy", "--truncate-dim", "1.5"], "--truncate-dim"),
         (["in.txt", "-o", "out.npy", "--threads", "0"], "--threads"),
-        (["in.txt", "-o", "out.npy", "--truncate-dim", "31"], "31 is not in the range 1<=x<=30"),
+        (["in.txt", "-o", "out.npy", "--truncate-dim", "31"], "truncate_dim 31 is not in 1..30"),
+        (["in.txt", "-o", "out.npy", "--max-length", "0"], "--max-length"),
+        (["in.txt", "-o", "out.npy", "--prompt-name", "x"], "no prompt has the name 'x'"),
+        (["in.txt", "-o", "out.npy", "--precision", "int8"], "no ranges are stored for 30 dims"),
         (["in.txt", "-o", "out.npy", "--column", "text"], "no INPUT ends in .jsonl or .ndjson"),
         (["in.txt", "-", "-o", "out.npy", "--column", "body"], "no INPUT ends in .jsonl"),
         (["in.txt", "-o", "out.npy", "--precision", "int3"], "--precision"),

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,26 +115,27 @@ def text_under(key: str, record: dict[str, Any], name: str, number: int) -> str:
 class VectorWriter(Protocol):
     """Takes blocks of vectors in order, with the texts that they are of."""
 
-    def write(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Append float32 [texts, dims]."""
+    def write(self, texts: Sequence[str], vectors: NDArray[Any]) -> None:
+        """Append [texts, columns] numbers of the writer's type."""
 
     def finish(self) -> None:
         """Write what can only be written when all is known."""
 
 
 class NpyWriter:
-    """A NumPy file, float32 [rows, dims]; ``file`` must be seekable."""
+    """A NumPy file, [rows, columns] of ``dtype``, little-endian; ``file`` must be seekable."""
 
-    def __init__(self, file: IO[bytes], dims: int) -> None:
+    def __init__(self, file: IO[bytes], columns: int, dtype: np.dtype[Any]) -> None:
         self._file = file
-        self._dims = dims
+        self._columns = columns
+        self._dtype = dtype.newbyteorder("<")
         self._rows = 0
         self._file.write(self._header())
 
-    def write(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Append float32 [texts, dims]."""
+    def write(self, texts: Sequence[str], vectors: NDArray[Any]) -> None:
+        """Append [texts, columns] numbers of the writer's type."""
         self._rows += len(texts)
-        self._file.write(np.ascontiguousarray(vectors, "<f4").data)
+        self._file.write(np.ascontiguousarray(vectors, self._dtype).data)
 
     def finish(self) -> None:
         """Write the number of rows into the header."""
@@ -143,9 +144,9 @@ class NpyWriter:
 
     def _header(self) -> bytes:
         buffer = io.BytesIO()
-        shape = (self._rows, self._dims)
+        shape = (self._rows, self._columns)
         np.lib.format.write_array_header_1_0(
-            buffer, {"descr": "<f4", "fortran_order": False, "shape": shape}
+            buffer, {"descr": self._dtype.str, "fortran_order": False, "shape": shape}
         )
         header = buffer.getvalue()
         if len(header) != NPY_HEADER_BYTES:
@@ -158,15 +159,17 @@ class NpyWriter:
 class JsonLinesWriter:
     """An object a line: ``{"text": ..., "embedding": [...]}``.
 
-    Nine significant digits are enough to read every float32 back as it was.
+    Nine significant digits are enough to read every float32 back as it was, and five a float16.
     """
 
-    def __init__(self, file: IO[bytes], dims: int) -> None:
+    NUMBERS: ClassVar = {"float32": "%.9g", "float16": "%.5g"}
+
+    def __init__(self, file: IO[bytes], columns: int, dtype: np.dtype[Any]) -> None:
         self._file = file
-        self._numbers = "[" + ", ".join(["%.9g"] * dims) + "]"
+        self._numbers = "[" + ", ".join([self.NUMBERS.get(dtype.name, "%d")] * columns) + "]"
         self._rows = 0
 
-    def write(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+    def write(self, texts: Sequence[str], vectors: NDArray[Any]) -> None:
         """Append a line for each text.
 
         Raises:
@@ -190,8 +193,10 @@ WRITERS: dict[str, Any] = {".npy": NpyWriter, **dict.fromkeys(JSON_LINES_SUFFIXE
 
 
 @contextmanager
-def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
+def vector_writer(path: str, columns: int, dtype: np.dtype[Any]) -> Iterator[VectorWriter]:
     """A writer for ``path``, by its suffix, or JSON lines on stdout for ``"-"``.
+
+    A vector has so many ``columns`` of ``dtype`` (a float or an integer).
 
     A file appears when all went well, see `written_file`.
 
@@ -200,7 +205,7 @@ def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
         OSError: it cannot be written (names ``path``); any other, if it names a file of its own.
     """
     if path == STANDARD_STREAM:
-        writer = JsonLinesWriter(sys.stdout.buffer, dims)
+        writer = JsonLinesWriter(sys.stdout.buffer, columns, dtype)
         try:
             yield writer
             sys.stdout.buffer.flush()
@@ -214,6 +219,6 @@ def vector_writer(path: str, dims: int) -> Iterator[VectorWriter]:
     if suffix not in WRITERS:
         raise ValueError(f"{path}: its name must end in {', '.join(WRITERS)}")
     with written_file(path) as file:
-        file_writer: VectorWriter = WRITERS[suffix](file, dims)
+        file_writer: VectorWriter = WRITERS[suffix](file, columns, dtype)
         yield file_writer
         file_writer.finish()

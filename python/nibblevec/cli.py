@@ -9,17 +9,19 @@ import threading
 import time
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from nibblevec import batch
+from nibblevec.precision import PRECISIONS, checked_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
+    from nibblevec.encoder import Encoder
     from nibblevec.model import Model
     from nibblevec.precision import Precision
     from nibblevec.tokenizer import TokenRules
@@ -60,8 +62,8 @@ def main() -> None:
     "out",
     metavar="OUT",
     required=True,
-    help="A .npy file (float32 [texts, dims]), a .jsonl or .ndjson file, or - for JSON lines on"
-    " stdout.",
+    help="A .npy file ([texts, dims], float32 unless --precision says otherwise), a .jsonl or"
+    " .ndjson file, or - for JSON lines on stdout.",
 )
 @click.option(
     "--model",
@@ -88,6 +90,25 @@ def main() -> None:
     help="Scale each vector to length 1.",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Of the numbers. int8 and uint8 take the ranges that are stored with the model; binary and"
+    " ubinary keep eight dims in a byte.",
+)
+@click.option(
+    "--prompt-name",
+    metavar="NAME",
+    help="Put the model's prompt of this name before each text.  [default: the model's default]",
+)
+@click.option(
+    "--max-length",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Cut each text after N tokens.  [default: as the model says]",
+)
+@click.option(
     "--threads",
     metavar="N",
     type=click.IntRange(min=1),
@@ -103,6 +124,9 @@ def encode(
     column: str,
     truncate_dim: int | None,
     normalize: bool,
+    precision: Precision,
+    prompt_name: str | None,
+    max_length: int | None,
     threads: int | None,
     quiet: bool,
 ) -> None:
@@ -122,9 +146,15 @@ def encode(
         raise click.BadParameter(f"no INPUT ends in {suffixes}", param_hint="--column")
     try:
         with _ending_at_sigterm():
-            rows, seconds = _encode(
-                inputs, out, model, column, truncate_dim, normalize, threads, quiet
-            )
+            encoder = _encoder(model, max_length, threads)
+            options: dict[str, Any] = {
+                "truncate_dim": truncate_dim,
+                "normalize_embeddings": normalize,
+                "precision": precision,
+                "prompt_name": prompt_name,
+                "show_progress_bar": False,
+            }
+            rows, seconds = _encode(batch.read_texts(inputs, column), out, encoder, options, quiet)
     except BrokenPipeError:
         raise  # click ends quietly when the reader of stdout went away
     except (OSError, ValueError) as error:
@@ -134,18 +164,7 @@ def encode(
         click.echo(f"{rows} texts in {seconds:.2f} s ({rate:.0f} rows/s)", err=True)
 
 
-def _encode(
-    inputs: tuple[str, ...],
-    out: str,
-    model: str | None,
-    column: str,
-    truncate_dim: int | None,
-    normalize: bool,
-    threads: int | None,
-    quiet: bool,
-) -> tuple[int, float]:
-    from tqdm import tqdm
-
+def _encoder(model: str | None, max_length: int | None, threads: int | None) -> Encoder:
     from nibblevec import Encoder, kernels
     from nibblevec.threads import available_cpus, thread_count
 
@@ -155,26 +174,27 @@ def _encode(
     if threads is not None:
         # The threads of `tokenizers`: it reads the variable when it starts so many.
         os.environ["RAYON_NUM_THREADS"] = str(min(threads, available_cpus()))
-    encoder = Encoder(model, threads=threads)
-    dims = encoder.get_embedding_dimension() if truncate_dim is None else truncate_dim
-    if dims > encoder.get_embedding_dimension():
-        problem = f"{dims} is not in the range 1<=x<={encoder.get_embedding_dimension()}."
-        raise click.BadParameter(problem, param_hint="--truncate-dim")
-    texts = batch.read_texts(inputs, column)
+    return Encoder(model, max_seq_length=max_length, threads=threads)
+
+
+def _encode(
+    texts: Iterator[str], out: str, encoder: Encoder, options: dict[str, Any], quiet: bool
+) -> tuple[int, float]:
+    """Rows, and seconds of time."""
+    from tqdm import tqdm
+
+    try:
+        nothing = encoder.encode([], **options)
+    except ValueError as error:  # the model has no such dims, prompt or ranges
+        raise click.UsageError(str(error)) from None
     begin = time.perf_counter()
     rows = 0
     with (
-        batch.vector_writer(out, dims) as writer,
+        batch.vector_writer(out, nothing.shape[1], nothing.dtype) as writer,
         tqdm(unit=" rows", unit_scale=True, disable=quiet, file=sys.stderr) as bar,
     ):
         while block := _take(texts):
-            vectors = encoder.encode(
-                block,
-                truncate_dim=dims,
-                normalize_embeddings=normalize,
-                show_progress_bar=False,
-            )
-            writer.write(block, vectors)
+            writer.write(block, encoder.encode(block, **options))
             rows += len(block)
             bar.update(len(block))
     return rows, time.perf_counter() - begin
@@ -270,8 +290,6 @@ def _numbers_of_dims(
 def _precisions(
     _context: click.Context, _parameter: click.Parameter, value: str
 ) -> list[Precision]:
-    from nibblevec.precision import checked_precision
-
     try:
         return [checked_precision(name) for name in dict.fromkeys(value.split(","))]
     except ValueError as error:

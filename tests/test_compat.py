@@ -154,6 +154,27 @@ def test_prompts_that_are_none(folder: Path) -> None:
     assert Encoder(folder, prompts={"query": None}).prompts["query"] == ""
 
 
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))]
+)
+def test_copies_have_the_prompts_that_were_set(
+    folder: Path, tmp_path: Path, copied: Callable[[Encoder], Encoder]
+) -> None:
+    """Not those that the model brings, which the constructor would add again."""
+    told = tmp_path / "told"
+    Encoder(folder, prompts=PROMPTS, default_prompt_name="other").save_pretrained(told)
+    for prompts in ({}, {"query": "a ", "corpus": "cup "}, {"other": "able "}):
+        encoder = Encoder(told)
+        encoder.prompts = dict(prompts)
+        encoder.default_prompt_name = None
+        twin = copied(encoder)
+        assert (twin.prompts, twin.default_prompt_name) == (prompts, None)
+        assert_same_bits(twin.encode(["able"]), Encoder(folder).encode(["able"]))
+        assert_same_bits(twin.encode_query(TEXTS), encoder.encode_query(TEXTS))
+        twin.prompts["new"] = "tea"
+        assert encoder.prompts == prompts
+
+
 def test_queries_take_what_encode_takes(encoder: Encoder) -> None:
     for method in (encoder.encode_query, encoder.encode_document):
         vectors = method(

@@ -853,11 +853,11 @@ class Encoder(SentenceTransformerMethods):
             "options": {
                 **self._options,
                 "revision": None if source is None else source.revision,
-                "prompts": self._prompts,
-                "default_prompt_name": self._default_prompt_name,
                 "similarity_fn_name": self._similarity_fn_name,
                 "threads": self._threads,
             },
+            "prompts": self._prompts,
+            "default_prompt_name": self._default_prompt_name,
             "truncate_dim": self._truncate_dim,
             "truncation": self._truncation,
             "fitted_ranges": self._fitted_ranges,
@@ -866,6 +866,8 @@ class Encoder(SentenceTransformerMethods):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["name"], **state["options"])  # type: ignore[misc]
+        self._prompts = dict(state["prompts"])  # instead of those that the model brings
+        self._default_prompt_name = state["default_prompt_name"]
         self.truncate_dim = state["truncate_dim"]
         self._truncation = state["truncation"]
         self._fitted_ranges = state["fitted_ranges"]

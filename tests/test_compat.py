@@ -154,6 +154,26 @@ def test_prompts_that_are_none(folder: Path) -> None:
     assert Encoder(folder, prompts={"query": None}).prompts["query"] == ""
 
 
+def test_prompts_that_are_gone(folder: Path, tmp_path: Path) -> None:
+    """As in sentence-transformers a prompt that is None is none, and so is a default without."""
+    encoder = Encoder(folder, prompts=PROMPTS, default_prompt_name="other")
+    plain = Encoder(folder)
+    encoder.prompts["query"] = None  # type: ignore[assignment]
+    assert_same_bits(encoder.encode_query(TEXTS), plain.encode(TEXTS))
+    del encoder.prompts["other"]
+    assert_same_bits(encoder.encode(TEXTS), plain.encode(TEXTS))
+    assert_same_bits(pickle.loads(pickle.dumps(encoder)).encode(TEXTS), plain.encode(TEXTS))
+    with pytest.raises(ValueError, match="no prompt has the name 'other'"):
+        encoder.encode(TEXTS, "other")
+    encoder.save_pretrained(tmp_path / "model")
+    again = Encoder(tmp_path / "model")
+    assert again.default_prompt_name is None
+    assert again.prompts == {"query": "", "document": "", "passage": "the market "}
+    again.default_prompt_name = "query"  # an empty prompt, which every model has
+    again.save_pretrained(tmp_path / "model")
+    assert Encoder(tmp_path / "model").default_prompt_name == "query"
+
+
 @pytest.mark.parametrize(
     "copied", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))]
 )

@@ -23,6 +23,7 @@ from nibblevec.compat import (
 )
 from nibblevec.formats import load_model
 from nibblevec.hub import ModelSource, find_model
+from nibblevec.model import IMPLIED_PROMPT_NAMES
 from nibblevec.precision import (
     DTYPES,
     RangesOf,
@@ -194,8 +195,7 @@ class Encoder(SentenceTransformerMethods):
             threads_now = thread_count(threads)
             self._model = packed(self._model, quantize, threads=threads_now)
         self.truncate_dim = self._model.truncate_dim if truncate_dim is None else truncate_dim
-        # Names that sentence-transformers gives to every model.
-        self._prompts = {"query": "", "document": "", **self._model.prompts}
+        self._prompts = {**dict.fromkeys(IMPLIED_PROMPT_NAMES, ""), **self._model.prompts}
         for name, text in (prompts or {}).items():
             self._prompts[name] = self._prompts.get(name, "") if text is None else text
         self.default_prompt_name = default_prompt_name or self._model.default_prompt_name
@@ -682,12 +682,16 @@ class Encoder(SentenceTransformerMethods):
 
     @property
     def default_prompt_name(self) -> str | None:
-        """Name of the prompt of texts for which none is asked; None means no prompt. May be set."""
+        """Name of the prompt of texts for which none is asked; None means no prompt. May be set.
+
+        If `prompts` has lost it since, there is no prompt.
+        """
         return self._default_prompt_name
 
     @default_prompt_name.setter
     def default_prompt_name(self, name: str | None) -> None:
-        _prompt(self._prompts, name)
+        if name is not None:
+            _prompt(self._prompts, name)
         self._default_prompt_name = name
 
     @property
@@ -797,16 +801,17 @@ class Encoder(SentenceTransformerMethods):
 
         name = os.fspath(path)
         prompts = {
-            prompt: text
+            prompt: text or ""
             for prompt, text in self._prompts.items()
             if text or prompt in self._model.prompts
         }
+        default = self._default_prompt_name
         compares: str | None = self._similarity_fn_name
         if compares == "cosine" and self._model.similarity_fn_name is None:
             compares = None  # as where nothing is said
         model = self._model._replace(
             prompts=prompts,
-            default_prompt_name=self._default_prompt_name,
+            default_prompt_name=default if default in self._prompts else None,
             similarity_fn_name=compares,
             ranges=self.ranges,
         )
@@ -830,8 +835,10 @@ class Encoder(SentenceTransformerMethods):
         threads: SupportsIndex | None,
     ) -> _Call:
         if prompt is None:
-            name = self._default_prompt_name if prompt_name is None else prompt_name
-            prompt = _prompt(self._prompts, name)
+            # The default prompt may have gone since it was named: then there is none.
+            is_default = prompt_name is None and self._default_prompt_name in self._prompts
+            name = self._default_prompt_name if is_default else prompt_name
+            prompt = "" if name is None else _prompt(self._prompts, name)
         if not isinstance(prompt, str):
             raise TypeError(f"prompt is {type(prompt).__name__}, expected str")
         kind = RangesOf(bool(normalize), self._dims_of_call(truncate_dim))
@@ -922,18 +929,17 @@ def _check_asks_for_features(
         raise ValueError("output_value None gives float32 Tensors of its own: no precision, no out")
 
 
-def _prompt(prompts: Mapping[str, str], name: str | None) -> str:
-    """The prompt of this name; none if there is no name.
+def _prompt(prompts: Mapping[str, str | None], name: str) -> str:
+    """The prompt of this name; one that is None is empty.
 
     Raises:
         ValueError: there is no prompt of this name.
     """
-    if name is None:
-        return ""
     if name not in prompts:
         known = ", ".join(map(repr, prompts))
         raise ValueError(f"no prompt has the name {name!r}; the model has {known}")
-    return prompts[name]
+    prompt = prompts[name]
+    return "" if prompt is None else prompt
 
 
 def _scratch(texts: tuple[str, ...], kind: RangesOf) -> FloatArray:

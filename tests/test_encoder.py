@@ -107,9 +107,9 @@ def test_single_text_gives_one_dimension(encoder: Encoder) -> None:
         lambda texts: (text for text in texts),
         np.array,
         lambda texts: np.array(texts, object),
-        dict.fromkeys,
+        lambda texts: dict.fromkeys(texts).keys(),
     ],
-    ids=["list", "tuple", "iterator", "generator", "ndarray", "object ndarray", "dict"],
+    ids=["list", "tuple", "iterator", "generator", "ndarray", "object ndarray", "keys"],
 )
 def test_any_iterable_of_texts(encoder: Encoder, collect: Callable[[list[str]], Any]) -> None:
     texts = ["tea", "", "the stock market fell", "caf\u00e9 \U0001f600"]
@@ -170,9 +170,22 @@ def test_what_is_no_iterable_of_texts(encoder: Encoder, bad: Any) -> None:
         encoder.encode(bad)
 
 
-def test_array_of_two_dimensions(encoder: Encoder) -> None:
-    with pytest.raises(TypeError, match="text 0 is ndarray"):
-        encoder.encode(np.array([["tea"], ["cup"]]))
+@pytest.mark.parametrize(
+    "bad", [{"text": ["tea"]}, {}, types.MappingProxyType({"text": "tea"})], ids=repr
+)
+def test_names_of_columns_are_no_texts(encoder: Encoder, bad: Any) -> None:
+    kind = type(bad).__name__
+    for call in (encoder.encode, encoder.tokenize, encoder.fit_ranges, encoder.encode_iter):
+        with pytest.raises(TypeError, match=f"iterable of str, not {kind}, which gives its keys"):
+            call(bad)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 1), (0, 2), (1, 1, 1)], ids=str)
+def test_array_that_has_not_one_dimension(encoder: Encoder, shape: tuple[int, ...]) -> None:
+    for dtype in ("U3", object):
+        message = f"expected one dimension of str, not ndarray with {len(shape)}"
+        with pytest.raises(TypeError, match=message):
+            encoder.encode(np.full(shape, "tea", dtype))
 
 
 @pytest.mark.parametrize("text", ["\ud800", "tea \udfff", "\ud83d tea \ude00"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -60,19 +61,23 @@ def check_iterable(inputs: object, expected: str) -> None:
     """Refuse what gives no texts one by one.
 
     Raises:
-        TypeError: ``inputs`` are bytes, or no iterable; ``expected`` is named.
+        TypeError: ``inputs`` are bytes, a mapping, whose keys are hardly meant, or no iterable;
+            ``expected`` is named.
     """
+    if isinstance(inputs, Mapping):
+        kind = type(inputs).__name__
+        raise TypeError(f"expected {expected}, not {kind}, which gives its keys")
     if isinstance(inputs, (bytes, bytearray, memoryview)) or not hasattr(inputs, "__iter__"):
         raise TypeError(f"expected {expected}, not {type(inputs).__name__}")
 
 
 def _listed(inputs: Any) -> tuple[Any, ...]:
     check_iterable(inputs, "a str or an iterable of str")
-    if isinstance(inputs, np.ndarray):
-        return tuple(inputs.tolist() if inputs.ndim == 1 else inputs)
     if getattr(inputs, "ndim", 1) != 1:  # a table of pandas would give the names of its columns
         kind = type(inputs).__name__
         raise TypeError(f"expected one dimension of str, not {kind} with {inputs.ndim}")
+    if isinstance(inputs, np.ndarray):
+        return tuple(inputs.tolist())
     # Arrays of pyarrow give objects of their own, no str.
     return tuple(inputs.to_pylist() if hasattr(inputs, "to_pylist") else inputs)
 

@@ -114,11 +114,11 @@ INPUTS = [
     Row("no inputs", encoding()),
     *(
         Row(f"{bad!r} for inputs", encoding(bad))
-        for bad in (None, float("nan"), b"tea", 3, np.array("tea"))
+        for bad in (None, float("nan"), b"tea", 3, np.array("tea"), {"text": "tea"})
     ),
     *(
         Row(f"{bad!r} in a list", encoding(["tea", bad]))
-        for bad in (None, float("nan"), b"tea", 3, ["tea"], pandas.NA)
+        for bad in (None, float("nan"), b"tea", 3, ["tea"], {"text": "tea"}, pandas.NA)
     ),
     Row("a lone surrogate", encoding(["\ud800"]), MISTAKES, gives=ValueError),
     Row("a pair", encoding([("tea", "cup")]), COLLECTIONS, gives=TypeError),

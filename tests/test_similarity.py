@@ -95,6 +95,18 @@ def test_pairwise_takes_one_vector_for_all(function: SimilarityName) -> None:
 
 
 @every_function
+def test_pairwise_of_two_vectors_is_one_number(function: SimilarityName) -> None:
+    one, other = random_vectors(2, 5, 8)
+    expected = array(similarity(one, other, function))[0, 0]
+    for a, b in ((one, other), (one.tolist(), other.tolist())):
+        score = array(similarity_pairwise(a, b, function))
+        assert score.shape == ()
+        assert score.dtype == np.float32
+        np.testing.assert_allclose(score, expected, rtol=1e-6)
+    assert array(similarity_pairwise(one, other[np.newaxis], function)).shape == (1,)
+
+
+@every_function
 def test_a_vector_and_itself(function: SimilarityName) -> None:
     vectors = random_vectors(50, 33, 7)
     expected = np.einsum("ij,ij->i", vectors, vectors, dtype="f8") if function == "dot" else 0

@@ -771,7 +771,7 @@ class Encoder(SentenceTransformerMethods):
             embeddings2: [n, dims]; or one vector on either side, for all of the other.
 
         Returns:
-            float32 [n]; a Tensor or an array as `similarity`.
+            float32 [n], or [] for two single vectors; a Tensor or an array as `similarity`.
 
         Raises:
             ValueError: more than two dimensions, or different dims or rows.

@@ -96,7 +96,8 @@ def similarity_pairwise(
         function: cosine, dot, euclidean or manhattan.
 
     Returns:
-        float32 [n], as the diagonal of `similarity`; an array or a Tensor as there.
+        float32 [n], as the diagonal of `similarity`, or [] for two single vectors; an array or a
+        Tensor as there.
 
     Raises:
         ValueError: an input has more than two dimensions, or their dims or rows differ; there is
@@ -106,7 +107,9 @@ def similarity_pairwise(
     [4.0, 2.0]
     """
     function = checked_similarity(function)
-    left, right = _rows(embeddings1, "embeddings1"), _rows(embeddings2, "embeddings2")
+    left, right = _array(embeddings1, "embeddings1"), _array(embeddings2, "embeddings2")
+    shape = () if left.ndim == right.ndim == 1 else (-1,)
+    left, right = np.atleast_2d(left), np.atleast_2d(right)
     _check_same_dims(left, right)
     if len(left) != len(right) and 1 not in (len(left), len(right)):
         raise ValueError(f"embeddings1 has {len(left)} rows, embeddings2 has {len(right)}")
@@ -121,7 +124,7 @@ def similarity_pairwise(
         else:
             exact = np.einsum("ij,ij->i", a, b)
         scores[rows] = _rounded(exact)
-    return _as_host_expects(scores)
+    return _as_host_expects(scores.reshape(shape))
 
 
 def semantic_search(
@@ -219,14 +222,16 @@ def _keep_least(
 
 
 def _rows(vectors: Any, name: str) -> NDArray[Any]:
+    return np.atleast_2d(_array(vectors, name))
+
+
+def _array(vectors: Any, name: str) -> NDArray[Any]:
     if isinstance(vectors, list | tuple):
         vectors = [_without_torch(vector) for vector in vectors]
-    rows = np.asarray(_without_torch(vectors))
-    if rows.ndim == 1:
-        rows = rows[np.newaxis]
-    if rows.ndim != 2:
-        raise ValueError(f"{name} must have one or two dimensions, not {rows.ndim}")
-    return rows
+    array = np.asarray(_without_torch(vectors))
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} must have one or two dimensions, not {array.ndim}")
+    return array
 
 
 def _without_torch(vectors: Any) -> Any:

@@ -71,6 +71,16 @@ def collected(collect: Callable[[list[str]], Any], count: int | None = None) -> 
     return lambda model: model.encode(collect(TEXTS[:count]))
 
 
+def similarities(first: Any, second: Any) -> Call:
+    """Their types and shapes; the numbers differ in their last bits."""
+
+    def compared(model: Any) -> list[Any]:
+        vectors = model.encode(first), model.encode(second)
+        return [described(f(*vectors)) for f in (model.similarity, model.similarity_pairwise)]
+
+    return compared
+
+
 def array(dtype: str, *shape: int) -> tuple[str, str, tuple[int, ...]]:
     return ("ndarray", dtype, shape)
 
@@ -300,6 +310,10 @@ REST = [
     Row("get_sentence_embedding_dimension", lambda m: m.get_sentence_embedding_dimension()),
     Row("device", lambda model: model.device),
     Row("similarity_fn_name", lambda model: model.similarity_fn_name),
+    *(
+        Row(f"similarities of {first} and {second}", similarities(COUNTS[first], COUNTS[second]))
+        for first, second in (("a str", "a str"), ("a str", "5"), ("5", "a str"), ("5", "5"))
+    ),
     Row("the model on the CPU", lambda model: model.to("cpu").eval().encode(TEXTS)),
     Row("preprocess", lambda m: m.preprocess(TEXTS, prompt="un"), TOKENS, gives={
         "input_ids": array("int64", 17), "offsets": array("int64", 5)}),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import pickle
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bits import assert_same_bits
-from tiny_models import write_model
+from tiny_models import TOKENIZER, write_model
 
 from nibblevec import Encoder
 
@@ -390,6 +392,25 @@ def test_how_vectors_are_compared_is_saved(folder: Path, tmp_path: Path, name: A
     # What it was is told again, though it is the default.
     Encoder(tmp_path / "model", similarity_fn_name="cosine").save_pretrained(tmp_path / "model")
     assert Encoder(tmp_path / "model").similarity_fn_name == "cosine"
+
+
+def test_the_tokenizer_is_read_once(folder: Path, tmp_path: Path) -> None:
+    padded = shutil.copytree(folder, tmp_path / "model") / TOKENIZER
+    content = json.loads(padded.read_text())
+    content["padding"] = {
+        **{"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None},
+        **{"pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"},
+    }
+    padded.write_text(json.dumps(content))
+    encoder = Encoder(padded.parent)
+    tokenizer = encoder.tokenizer
+    assert encoder.tokenizer is tokenizer
+    encodings = tokenizer.encode_batch(TEXTS, add_special_tokens=False)
+    ids, offsets = encoder.tokenize(TEXTS)
+    assert [len(encoding.ids) for encoding in encodings] == np.diff(offsets).tolist()
+    tokenizer.enable_truncation(1)  # the caller's own affair
+    assert np.array_equal(encoder.tokenize(TEXTS)[0], ids)
+    assert copy.deepcopy(encoder).tokenizer.truncation is None
 
 
 def test_max_seq_length_by_its_older_name(encoder: Encoder) -> None:

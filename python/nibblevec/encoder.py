@@ -202,6 +202,7 @@ class Encoder(SentenceTransformerMethods):
         self.similarity_fn_name = similarity_fn_name
         self._threads = None if threads is None else thread_count(threads)
         self._tokenizer = self._model.load_tokenizer()
+        self._package_tokenizer: tokenizers.Tokenizer | None = None
         self._truncation = self._tokenizer.truncation
         if max_seq_length is not None:
             self.max_seq_length = max_seq_length
@@ -667,9 +668,16 @@ class Encoder(SentenceTransformerMethods):
 
     @property
     def tokenizer(self) -> tokenizers.Tokenizer:
-        """The model's tokenizer as an object of the `tokenizers` package, a new one each time."""
-        tokenizer = self._model.tokenizer
-        return load_package_tokenizer(tokenizer.read(), tokenizer.path)
+        """The model's tokenizer, without padding, as an object of the `tokenizers` package.
+
+        It is read when it is first asked for. `encode` has its own: what is changed here changes
+        nothing there.
+        """
+        if self._package_tokenizer is None:
+            tokenizer = self._model.tokenizer
+            self._package_tokenizer = load_package_tokenizer(tokenizer.read(), tokenizer.path)
+            self._package_tokenizer.no_padding()
+        return self._package_tokenizer
 
     @property
     def prompts(self) -> dict[str, str]:

@@ -435,6 +435,70 @@ def test_the_device_is_the_cpu(encoder: Encoder) -> None:
     assert encoder.eval() is encoder
 
 
+def test_the_model_goes_nowhere(encoder: Encoder) -> None:
+    assert encoder.cpu() is encoder
+    with pytest.warns(UserWarning, match="runs on the CPU.*: cuda:1 is not used") as caught:
+        assert encoder.cuda(1) is encoder
+    assert [warning.filename for warning in caught] == [__file__]
+    assert encoder.to("cpu", "float32") is encoder
+    assert encoder.to(dtype="torch.float32") is encoder
+    for numbers in ("torch.float16", "torch.bfloat16", "float64"):
+        with pytest.raises(ValueError, match=f"{numbers} is not done: vectors are float32"):
+            encoder.to(dtype=numbers)
+
+
+def test_an_evaluator_is_called_with_the_model(encoder: Encoder, tmp_path: Path) -> None:
+    def evaluator(model: Encoder, output_path: str | None) -> Any:
+        return model, output_path
+
+    assert encoder.evaluate(evaluator) == (encoder, None)
+    path = str(tmp_path / "a" / "b")
+    assert encoder.evaluate(evaluator, path) == (encoder, path)
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_saving_takes_the_arguments_of_sentence_transformers(
+    encoder: Encoder, tmp_path: Path
+) -> None:
+    arguments: Any = ("a name", True, ["a dataset"], True)
+    for number, save in enumerate((encoder.save, encoder.save_pretrained)):
+        save(tmp_path / f"{number}", *arguments)
+        save(tmp_path / f"{number} by name", safe_serialization=True, create_model_card=False)
+        for name in (f"{number}", f"{number} by name"):
+            assert_same_bits(Encoder(tmp_path / name).encode(TEXTS), encoder.encode(TEXTS))
+        with pytest.raises(ValueError, match="safe_serialization is True always"):
+            save(tmp_path / "pickled", safe_serialization=False)
+    assert not (tmp_path / "pickled").exists()
+
+
+def test_truncate_embeddings_by_its_older_name(encoder: Encoder) -> None:
+    with encoder.truncate_sentence_embeddings(8):
+        assert encoder.encode("tea").shape == (8,)
+    assert encoder.encode("tea").shape == (DIM,)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("half", "precision='float16'"),
+        ("bfloat16", "precision='float16'"),
+        ("push_to_hub", "save_pretrained writes"),
+        ("save_to_hub", "save_pretrained writes"),
+        ("parameters", "no modules of torch"),
+        ("forward", "no modules of torch"),
+        ("fit", "no modules of torch"),
+        ("train", "no modules of torch"),
+        ("nothing", "^'Encoder' object has no attribute 'nothing'$"),
+    ],
+)
+def test_what_is_not_there_says_what_is(encoder: Encoder, name: str, advice: str) -> None:
+    assert not hasattr(encoder, name)
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'") as caught:
+        getattr(encoder, name)
+    assert caught.match(advice)
+    assert (caught.value.name, caught.value.obj) == (name, encoder)
+
+
 def test_measures_of_evaluators_are_kept(encoder: Encoder, folder: Path) -> None:
     card = encoder.model_card_data
     assert card.base_model == str(folder)

@@ -5,10 +5,11 @@ Source: sentence-transformers 6.2; docs/coming-from.md lists the deliberate diff
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
@@ -34,6 +35,26 @@ NOT_DONE = {
 }
 FLOAT32_NAMES = ("float32", "torch.float32", "auto", "None")
 
+# What else a `SentenceTransformer` has, and what to do instead.
+NOT_THERE = {
+    **dict.fromkeys(
+        ("half", "bfloat16", "double"),
+        "vectors are float32; encode(..., precision='float16') rounds them",
+    ),
+    **dict.fromkeys(
+        ("push_to_hub", "save_to_hub"),
+        "save_pretrained writes a folder, which `hf upload` takes",
+    ),
+    **dict.fromkeys(
+        (
+            *("fit", "train", "forward", "compile", "share_memory", "requires_grad_", "zero_grad"),
+            *("parameters", "named_parameters", "state_dict", "load_state_dict", "modules"),
+            *("named_modules", "children", "_modules", "_first_module", "_last_module"),
+        ),
+        "there are no modules of torch inside, and nothing to train",
+    ),
+}
+
 
 class SentenceTransformerMethods:
     """The methods and properties of a `SentenceTransformer` that follow from an `Encoder`'s own."""
@@ -41,6 +62,7 @@ class SentenceTransformerMethods:
     if TYPE_CHECKING:  # what an `Encoder` has
         encode: Callable[..., Any]
         get_embedding_dimension: Callable[[], int]
+        save_pretrained: Callable[..., None]
         prompts: dict[str, str]
         truncate_dim: int | None
         max_seq_length: int | None
@@ -178,6 +200,12 @@ class SentenceTransformerMethods:
         finally:
             self.truncate_dim = before
 
+    def truncate_sentence_embeddings(
+        self, truncate_dim: SupportsIndex | None
+    ) -> AbstractContextManager[None]:
+        """The older name of `truncate_embeddings`."""
+        return self.truncate_embeddings(truncate_dim)
+
     def get_sentence_embedding_dimension(self) -> int:
         """The older name of `get_embedding_dimension`."""
         return self.get_embedding_dimension()
@@ -195,14 +223,63 @@ class SentenceTransformerMethods:
             return torch.device("cpu")
         return "cpu"
 
-    def to(self, device: object = None, *_arguments: Any, **_options: Any) -> Self:
-        """The model itself; warns where ``device`` is not the CPU."""
+    def to(
+        self, device: object = None, dtype: object = None, *_arguments: Any, **_options: Any
+    ) -> Self:
+        """The model itself; warns where ``device`` is not the CPU.
+
+        Args:
+            device: where to; or what would be ``dtype``.
+            dtype: float32.
+
+        Raises:
+            ValueError: ``dtype`` is another.
+        """
+        if "torch" in sys.modules:
+            import torch
+
+            if isinstance(device, torch.dtype):
+                device, dtype = None, device
         check_device(device)
+        if str(dtype) not in FLOAT32_NAMES:
+            raise ValueError(f"{dtype} is not done: vectors are float32 (see encode's precision)")
+        return self
+
+    def cpu(self) -> Self:
+        """The model itself."""
+        return self
+
+    def cuda(self, device: object = None) -> Self:
+        """The model itself; warns, since it stays on the CPU."""
+        check_device("cuda" if device is None else f"cuda:{device}")
         return self
 
     def eval(self) -> Self:
         """The model itself, which is never trained here."""
         return self
+
+    def evaluate(self, evaluator: Callable[..., Any], output_path: str | None = None) -> Any:
+        """What an evaluator of sentence-transformers says of the model.
+
+        Args:
+            evaluator: called with the model and ``output_path``.
+            output_path: folder for files of results, made if need be.
+        """
+        if output_path is not None:
+            os.makedirs(output_path, exist_ok=True)
+        return evaluator(self, output_path)
+
+    def save(self, path: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
+        """The shorter name of `save_pretrained`."""
+        self.save_pretrained(path, *arguments, **options)
+
+    if not TYPE_CHECKING:  # for which there would be no unknown name any more
+
+        def __getattr__(self, name: str) -> Any:
+            problem = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in NOT_THERE:
+                problem += f": {NOT_THERE[name]}"
+            raise AttributeError(problem, name=name, obj=self)
 
     @property
     def model_card_data(self) -> ModelCardData:

@@ -786,7 +786,14 @@ class Encoder(SentenceTransformerMethods):
         """
         return similarity_pairwise(embeddings1, embeddings2, self._similarity_fn_name)
 
-    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
+    def save_pretrained(
+        self,
+        path: str | os.PathLike[str],
+        model_name: str | None = None,  # noqa: ARG002
+        create_model_card: bool = True,  # noqa: ARG002
+        train_datasets: Iterable[str] | None = None,  # noqa: ARG002
+        safe_serialization: bool = True,
+    ) -> None:
         """Write the model, in a layout that keeps all of it.
 
         A name that ends in ``.gguf`` gives one GGUF file, any other a folder: with a Dynamic Tanh
@@ -798,13 +805,19 @@ class Encoder(SentenceTransformerMethods):
 
         Args:
             path: the file or folder; parents of a folder are made.
+            model_name: changes nothing: no model card is written.
+            create_model_card: ditto.
+            train_datasets: ditto.
+            safe_serialization: True.
 
         Raises:
             OSError: it cannot be written.
             ValueError: the layout has no place for something that the model does, such as rows in
                 ggml's blocks in a folder, or `quantize="sse_q4"` of a model without a Dynamic
-                Tanh, which no layout holds (nothing is written).
+                Tanh, which no layout holds (nothing is written); ``safe_serialization`` is False.
         """
+        if not safe_serialization:
+            raise ValueError("safe_serialization is True always: weights are never pickled")
         from nibblevec.formats.writing import fitting_layout, save_model
 
         name = os.fspath(path)

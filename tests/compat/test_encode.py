@@ -314,7 +314,10 @@ REST = [
         Row(f"similarities of {first} and {second}", similarities(COUNTS[first], COUNTS[second]))
         for first, second in (("a str", "a str"), ("a str", "5"), ("5", "a str"), ("5", "5"))
     ),
-    Row("the model on the CPU", lambda model: model.to("cpu").eval().encode(TEXTS)),
+    Row("truncate_sentence_embeddings", lambda model: truncated(model, 8, "_sentence")),
+    Row("the model on the CPU", lambda model: model.to("cpu").eval().cpu().encode(TEXTS)),
+    Row("the model in float32", lambda model: model.to(torch.float32).encode(TEXTS)),
+    Row("an evaluator", lambda model: model.evaluate(lambda _, path: {"at": path})),
     Row("preprocess", lambda m: m.preprocess(TEXTS, prompt="un"), TOKENS, gives={
         "input_ids": array("int64", 17), "offsets": array("int64", 5)}),
     Row("tokenize", lambda model: list(model.tokenize(TEXTS)), TOKENS, gives=[
@@ -325,8 +328,8 @@ REST = [
 ROWS = [*INPUTS, *CONVERSIONS, *IN_BITS, *LENGTHS, *OPTIONS, *PROMPTED, *REST]
 
 
-def truncated(model: Any, dims: int) -> Any:
-    with model.truncate_embeddings(dims):
+def truncated(model: Any, dims: int, older: str = "") -> Any:
+    with getattr(model, f"truncate{older}_embeddings")(dims):
         return model.encode(TEXTS)
 
 
@@ -430,7 +433,13 @@ def test_the_page_lists_the_differences_of_the_table() -> None:
     assert sorted(listed) == sorted({row.difference for row in ROWS if row.difference})
 
 
-@pytest.mark.parametrize("name", ["encode", "encode_multi_process", "__init__"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("encode", "encode_multi_process", "__init__", "evaluate", "save_pretrained"),
+        *("similarity", "similarity_pairwise", "truncate_embeddings", "start_multi_process_pool"),
+    ],
+)
 def test_names_order_and_defaults(name: str) -> None:
     """Ours may have more, by keyword only."""
     theirs, ours = (
@@ -460,6 +469,11 @@ def test_their_quantiser_with_our_ranges_gives_our_bytes(folder: str) -> None:
             kind: Any = precision
             ours = model.encode(TEXTS, normalize_embeddings=normalize, precision=kind)
             assert np.array_equal(ours, expected)
+
+
+def test_another_type_of_numbers_is_refused(folder: str) -> None:
+    with pytest.raises(ValueError, match=r"torch\.float16 is not done"):
+        Encoder(folder).to(torch.float16)
 
 
 def test_our_pool_is_stopped_by_their_method(folder: str) -> None:

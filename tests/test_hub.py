@@ -56,6 +56,24 @@ def test_cached_repository(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_network")
+def test_names_and_cache_as_in_sentence_transformers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = write_model(tmp_path / "local")
+    lay_into_cache(tmp_path / "cache", "sentence-transformers/model", local)
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path / "cache"))
+    model = Encoder("model", local_files_only=True)
+    assert np.array_equal(model.encode("tea"), Encoder(local).encode("tea"))
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.encode("tea"), model.encode("tea"))
+    assert repr(model).startswith("Encoder('sentence-transformers/model'")
+    with pytest.raises(OSError, match="other: no such folder, and it is not in the hub's cache"):
+        Encoder("other", local_files_only=True)
+    with pytest.raises(OSError, match="it is not in the hub's cache"):
+        Encoder("model", cache_folder=tmp_path / "nowhere", local_files_only=True)
+
+
+@pytest.mark.usefixtures("no_network")
 def test_revision(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     lay_into_cache(cache, "owner/model", write_model(tmp_path / "old", seed=1), OTHER_COMMIT)

@@ -83,8 +83,9 @@ class Encoder(SentenceTransformerMethods):
     Args:
         model_name_or_path: folder of a model (SSE, quantised or float; StaticEmbedding of
             sentence-transformers; Model2Vec), a GGUF file, or the name of a repository on the
-            Hugging Face hub; None means the bundled model (English, 512 dims). A path that exists
-            wins over a repository and makes no network call.
+            Hugging Face hub, one of sentence-transformers if no owner is named; None means the
+            bundled model (English, 512 dims). A path that exists wins over a repository and makes
+            no network call.
         device: another than the CPU gives a warning, and is not used.
         truncate_dim: keep only the first so many dims (Matryoshka), and compute no more unless the
             model scales its vectors itself; None means what the model says, or all.
@@ -99,7 +100,8 @@ class Encoder(SentenceTransformerMethods):
             see `Table.quantize`. One that is packed so already stays as it is.
         mmap: map the table into memory; False reads it. A mapped file must not be cut or changed
             in place while it is in use (replacing it is fine).
-        cache_folder: where files from the hub are kept; None means the hub's usual place.
+        cache_folder: where files from the hub are kept; None means the folder that
+            ``SENTENCE_TRANSFORMERS_HOME`` names, else the hub's usual place.
         revision: branch, tag or commit on the hub; None means ``main``.
         token: of the hub; None means the stored one if there is one.
         local_files_only: take from the hub only what was fetched before; no network call.

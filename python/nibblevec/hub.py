@@ -22,6 +22,10 @@ FILES = (
     "ranges.safetensors",
 )
 
+# Where sentence-transformers looks for a name without an owner, and keeps files if this is set.
+DEFAULT_OWNER = "sentence-transformers"
+CACHE_VARIABLE = "SENTENCE_TRANSFORMERS_HOME"
+
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -53,8 +57,10 @@ def find_model(
     A path that exists wins over a repository of the same name, and makes no network call.
 
     Args:
-        name: a path, or the name of a repository such as ``"owner/model"``.
-        cache_folder: where the hub keeps its files; None means its usual place.
+        name: a path, or the name of a repository such as ``"owner/model"``; without an owner it is
+            one of sentence-transformers.
+        cache_folder: where the hub keeps its files; None means the folder that
+            ``SENTENCE_TRANSFORMERS_HOME`` names, else its usual place.
         revision: branch, tag or commit; None means ``main``.
         token: of the hub; None means the stored one if there is one.
         local_files_only: take what was fetched before; no network call.
@@ -79,9 +85,11 @@ def find_model(
 
     import huggingface_hub
 
+    repository = name if "/" in name else f"{DEFAULT_OWNER}/{name}"
+    cache_folder = cache_folder or os.environ.get(CACHE_VARIABLE) or None
     try:
         folder = huggingface_hub.snapshot_download(
-            name,
+            repository,
             revision=revision,
             cache_dir=None if cache_folder is None else os.fspath(cache_folder),
             token=token,
@@ -91,4 +99,4 @@ def find_model(
     except (OSError, ValueError) as error:
         where = "it is not in the hub's cache" if local_files_only else "the hub did not give it"
         raise OSError(f"{name}: no such folder, and {where}: {error}") from error
-    return ModelSource(folder, name, os.path.basename(folder))
+    return ModelSource(folder, repository, os.path.basename(folder))

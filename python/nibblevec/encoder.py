@@ -796,14 +796,15 @@ class Encoder(SentenceTransformerMethods):
         train_datasets: Iterable[str] | None = None,  # noqa: ARG002
         safe_serialization: bool = True,
     ) -> None:
-        """Write the model, in a layout that keeps all of it.
+        """Write the model, in a layout that keeps all of it: its vectors keep their bits.
 
         A name that ends in ``.gguf`` gives one GGUF file, any other a folder: with a Dynamic Tanh
         an SSE model, with Model2Vec's rules such a one, else a `StaticEmbedding` of
         sentence-transformers. Prompts of the constructor, how vectors are compared, and ranges of
         `fit_ranges` are written too, what the constructor and `encode` say of dims and lengths is
-        not. Files appear when they are complete, and only files of a model
-        are replaced; the model's own source may be.
+        not. Rows in a format that the layout does not hold become float32, the weights that they
+        stand for; ``nibblevec convert`` packs them. Files appear when they are complete, and only
+        files of a model are replaced; the model's own source may be.
 
         Args:
             path: the file or folder; parents of a folder are made.
@@ -814,13 +815,12 @@ class Encoder(SentenceTransformerMethods):
 
         Raises:
             OSError: it cannot be written.
-            ValueError: the layout has no place for something that the model does, such as rows in
-                ggml's blocks in a folder, or `quantize="sse_q4"` of a model without a Dynamic
-                Tanh, which no layout holds (nothing is written); ``safe_serialization`` is False.
+            ValueError: the layout has no place for something that the model does (nothing is
+                written); ``safe_serialization`` is False.
         """
         if not safe_serialization:
             raise ValueError("safe_serialization is True always: weights are never pickled")
-        from nibblevec.formats.writing import fitting_layout, save_model
+        from nibblevec.formats.writing import WRITTEN, fitting_layout, save_model
 
         name = os.fspath(path)
         prompts = {
@@ -838,7 +838,9 @@ class Encoder(SentenceTransformerMethods):
             similarity_fn_name=compares,
             ranges=self.ranges,
         )
-        save_model(model, name, fitting_layout(model, name))
+        layout, row_format = fitting_layout(model, name), model.table.format
+        holds_rows = row_format in WRITTEN[layout].row_formats
+        save_model(model, name, layout, row_format if holds_rows else "float32")
 
     def get_embedding_dimension(self) -> int:
         """Number of dims that `encode` gives unless told otherwise."""

@@ -235,6 +235,8 @@ IN_BITS = [
     ),
     Row("bits of no texts", encoding([], precision="binary"), NO_TEXTS, gives=array("int8", 0, 4)),
     Row("float16", encoding(TEXTS, precision="float16"), FLOAT16, gives=array("float16", 5, DIM)),
+    Row("all in float16", lambda m: m.to(torch.float16).encode(TEXTS), FLOAT16, gives=ValueError),
+    Row("half a model", lambda model: model.half().encode(TEXTS), FLOAT16, gives=AttributeError),
     Row("float64", encoding(TEXTS, precision="float64")),
 ]  # fmt: skip
 
@@ -322,10 +324,17 @@ REST = [
         "input_ids": array("int64", 17), "offsets": array("int64", 5)}),
     Row("tokenize", lambda model: list(model.tokenize(TEXTS)), TOKENS, gives=[
         array("uint32", 15), array("int64", 6)]),
+    Row("a changed tokenizer", lambda model: cut_by_tokenizer(model, 2), TOKENS, gives=array(
+        "float32", len(TEXTS), DIM)),
     Row("max_seq_length", lambda model: model.max_seq_length, TOKENS, gives=None),
 ]  # fmt: skip
 
 ROWS = [*INPUTS, *CONVERSIONS, *IN_BITS, *LENGTHS, *OPTIONS, *PROMPTED, *REST]
+
+
+def cut_by_tokenizer(model: Any, length: int) -> Any:
+    model.tokenizer.enable_truncation(length)
+    return model.encode(TEXTS)
 
 
 def truncated(model: Any, dims: int, older: str = "") -> Any:
@@ -469,11 +478,6 @@ def test_their_quantiser_with_our_ranges_gives_our_bytes(folder: str) -> None:
             kind: Any = precision
             ours = model.encode(TEXTS, normalize_embeddings=normalize, precision=kind)
             assert np.array_equal(ours, expected)
-
-
-def test_another_type_of_numbers_is_refused(folder: str) -> None:
-    with pytest.raises(ValueError, match=r"torch\.float16 is not done"):
-        Encoder(folder).to(torch.float16)
 
 
 def test_our_pool_is_stopped_by_their_method(folder: str) -> None:

@@ -124,8 +124,10 @@ def test_json_lines_equal_npy(encode: Encode, suffix: str) -> None:
     assert np.array_equal(vectors, np.load("out.npy"))
 
 
-def test_bundled_model() -> None:
-    result = CliRunner().invoke(main, ["encode", write("in.txt", TEXTS), "-o", "out.npy"])
+@pytest.mark.parametrize("arguments", [[], ["--model", "bundled"]])
+def test_bundled_model(arguments: list[str]) -> None:
+    source = write("in.txt", TEXTS)
+    result = CliRunner().invoke(main, ["encode", source, "-o", "out.npy", *arguments])
     assert_ok(result)
     expected = Encoder().encode(TEXTS, normalize_embeddings=True)
     assert np.array_equal(bits(np.load("out.npy")), bits(expected))
@@ -604,6 +606,13 @@ def test_info_of_a_folder(model: Path) -> None:
     assert lines["dims"].strip() == str(DIM)
     assert lines["table bytes"].strip() == str((model / TABLE).stat().st_size)
     assert int(lines["threads"]) >= 1
+
+
+def test_info_of_ranges(richer: Path) -> None:
+    result = CliRunner().invoke(main, ["info", str(richer)])
+    lines = dict(line.split(":", 1) for line in result.output.splitlines())
+    assert lines["ranges"].strip() == "30 dims, normalised; 30 dims, not normalised"
+    assert lines["prompts"].strip() == "'query': 'hot '"
 
 
 def test_info_of_what_is_no_model(working_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

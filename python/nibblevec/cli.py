@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from nibblevec import batch
-from nibblevec.precision import PRECISIONS, checked_precision
+from nibblevec.precision import PRECISIONS, checked_precision, ranges_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -174,7 +174,9 @@ def _encoder(model: str | None, max_length: int | None, threads: int | None) -> 
     if threads is not None:
         # The threads of `tokenizers`: it reads the variable when it starts so many.
         os.environ["RAYON_NUM_THREADS"] = str(min(threads, available_cpus()))
-    return Encoder(model, max_seq_length=max_length, threads=threads)
+    return Encoder(
+        None if _is_bundled(model) else model, max_seq_length=max_length, threads=threads
+    )
 
 
 def _encode(
@@ -441,6 +443,7 @@ def info(model: str | None) -> None:
                 for name, text in loaded.prompts.items()
             ),
             "similarity": loaded.similarity_fn_name,
+            "ranges": ranges_in_words(loaded.ranges),
             "tokenizer": f"{loaded.tokenizer.path}, {tokenizer.path_taken}",
             "kernel": names[0] + others,
             "threads": threads,

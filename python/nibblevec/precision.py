@@ -114,15 +114,24 @@ def stored_ranges(ranges: Mapping[RangesOf, FloatArray], wanted: RangesOf) -> Fl
     """
     if wanted in ranges:
         return ranges[wanted]
-    length = "normalised" if wanted.normalized else "not normalised"
-    known = ", ".join(
-        f"{dims} {'normalised' if normalized else 'not normalised'}"
-        for normalized, dims in sorted(ranges)
-    )
     raise ValueError(
-        f"no ranges are stored for {wanted.dims} dims, {length} (there are: {known or 'none'});"
-        " fit them once with fit_ranges(sample), or take those of each call with ranges='call'"
+        f"no ranges are stored for {wanted.dims} dims, {_length(wanted.normalized)} (there are:"
+        f" {ranges_in_words(ranges) or 'none'}); fit them once with fit_ranges(sample), or take"
+        " those of each call with ranges='call'"
     )
+
+
+def ranges_in_words(ranges: Mapping[RangesOf, FloatArray]) -> str:
+    """The dims that there are ranges for; nothing if there are none."""
+    return "; ".join(
+        f"{', '.join(map(str, sizes))} dims, {_length(normalized)}"
+        for normalized in (True, False)
+        if (sizes := sorted(kind.dims for kind in ranges if kind.normalized == normalized))
+    )
+
+
+def _length(normalized: bool) -> str:
+    return "normalised" if normalized else "not normalised"
 
 
 def quantize(

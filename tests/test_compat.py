@@ -53,7 +53,12 @@ def encoder(folder: Path) -> Encoder:
         {"use_auth_token": "secret", "token": "secret"},
         {"model_kwargs": {}},
         {"model_kwargs": {"dtype": "float32", "torch_dtype": "auto", "device_map": "cpu"}},
-        {"processor_kwargs": {}, "config_kwargs": {}, "model_card_data": None},
+        {
+            "processor_kwargs": {},
+            "tokenizer_kwargs": None,
+            "config_kwargs": {},
+            "model_card_data": None,
+        },
         {"backend": "torch"},
     ],
     ids=str,
@@ -71,6 +76,7 @@ def test_arguments_that_ask_for_what_is_done_anyway(folder: Path, options: Any) 
         ({"model_kwargs": {"dtype": "float16"}}, "'dtype': 'float16' is not done.*precision"),
         ({"model_kwargs": {"device_map": "cuda"}}, "'device_map': 'cuda' is not done"),
         ({"model_kwargs": {"attn_implementation": "sdpa"}}, "'attn_implementation'"),
+        ({"tokenizer_kwargs": {"max_length": 8}}, "^tokenizer_kwargs is .* max_seq_length cuts"),
         ({"processor_kwargs": {"max_length": 8}}, "^processor_kwargs is .* max_seq_length cuts"),
         ({"config_kwargs": {"a": 1}}, "^config_kwargs is not taken: there is no config"),
         ({"model_card_data": SimpleNamespace()}, "^model_card_data is not taken: no model card"),
@@ -328,6 +334,22 @@ def test_output_value_none_has_no_precision_and_no_out(encoder: Encoder) -> None
         encoder.encode(TEXTS, output_value=None, precision="ubinary")
     with pytest.raises(ValueError, match="no precision, no out"):
         encoder.encode(TEXTS, output_value=None, out=np.empty((3, DIM), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ({"q": 1}, "the prompt 'q' is int, expected str"),
+        ({1: "q"}, "the name of a prompt is int, expected str"),
+        (["q"], "prompts are list, expected a dict of str"),
+    ],
+)
+def test_what_are_no_prompts(folder: Path, prompts: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Encoder(folder, prompts=prompts)
+    encoder = Encoder(folder)
+    with pytest.raises(TypeError, match=message):
+        encoder.prompts = prompts
 
 
 # Pools, and the rest

@@ -496,6 +496,31 @@ def test_save_pretrained(tmp_path: Path) -> None:
     assert_same_bits(Encoder(tmp_path / "again.gguf").encode(TEXTS), Encoder(path).encode(TEXTS))
 
 
+@pytest.mark.parametrize("name", ["folder", "model.gguf"])
+def test_dims_are_saved(tmp_path: Path, name: str) -> None:
+    encoder = Encoder(write_model(tmp_path / "source"), truncate_dim=9)
+    encoder.save_pretrained(tmp_path / name)
+    again = Encoder(tmp_path / name)
+    assert again.truncate_dim == 9
+    assert_same_bits(again.encode(TEXTS), encoder.encode(TEXTS))
+    for dims in (None, again.table.dim):  # all
+        again.truncate_dim = dims
+        again.save_pretrained(tmp_path / name)
+        assert Encoder(tmp_path / name).truncate_dim is None
+    again.truncate_dim = 8
+    again.save_pretrained(tmp_path / name)
+    assert Encoder(tmp_path / name).truncate_dim == 8
+
+
+def test_nothing_is_saved_under_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder(write_model(tmp_path / "source"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(ValueError, match="the name of a model is empty"):
+        encoder.save_pretrained("")
+    assert os.listdir() == []
+
+
 def gguf_tensors(dim: int = DIM) -> Any:
     return {GGUF_TABLE: table_tensor(dim)[0], **head_tensors(dim)}
 

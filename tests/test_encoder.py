@@ -37,7 +37,8 @@ from tiny_models import (
 
 from nibblevec import Encoder, ModelFormatError
 from nibblevec import tokenizer as tokenizer_module
-from nibblevec.encoder import BLOCK_TEXTS, BUNDLED_MODEL
+from nibblevec.encoder import BLOCK_TEXTS, BUNDLED_MODEL, ROUNDED_BLOCK_TEXTS
+from nibblevec.precision import PRECISIONS, Precision
 from nibblevec.tokenizer import NativeTokenizer, PackageTokenizer
 
 DIM = 30
@@ -584,6 +585,21 @@ def test_iterator_names_rows_and_counts_from_the_first(encoder: Encoder) -> None
     assert encoder.truncated_texts == 3
 
 
+@pytest.mark.parametrize("precision", [*PRECISIONS, None])
+@pytest.mark.parametrize("batch_size", [3, 4 * ROUNDED_BLOCK_TEXTS])
+def test_encode_iter_in_a_precision(
+    folder: Path, precision: Precision | None, batch_size: int
+) -> None:
+    encoder = Encoder(folder)
+    encoder.fit_ranges(ODD_TEXTS)
+    texts = ODD_TEXTS * (1 if batch_size == 3 else 2 * ROUNDED_BLOCK_TEXTS // len(ODD_TEXTS))
+    options: Any = {"precision": precision, "normalize_embeddings": True}
+    arrays = list(encoder.encode_iter(iter(texts), batch_size=batch_size, **options))
+    expected = encoder.encode(texts, **options)
+    assert {array.dtype for array in arrays} == {expected.dtype}
+    assert np.concatenate(arrays).tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize(
     ("texts", "options", "error", "message"),
     [
@@ -595,6 +611,8 @@ def test_iterator_names_rows_and_counts_from_the_first(encoder: Encoder) -> None
         (["tea"], {"truncate_dim": 31}, ValueError, "truncate_dim 31 is not in"),
         (["tea"], {"prompt_name": "tea"}, ValueError, "no prompt has the name 'tea'"),
         (["tea"], {"threads": 0}, ValueError, "threads must be at least 1"),
+        (["tea"], {"precision": "int8"}, ValueError, "no ranges are stored"),
+        (["tea"], {"precision": "int4"}, ValueError, "no precision 'int4'"),
     ],
 )
 def test_iterator_refuses_at_once(

@@ -31,6 +31,7 @@ NOT_DONE = {
     "modules": "a model is loaded whole from its files, not put together from modules of torch",
     "config_kwargs": "there is no config of transformers",
     "processor_kwargs": "tokenizer.json is used as it is; max_seq_length cuts texts",
+    "tokenizer_kwargs": "tokenizer.json is used as it is; max_seq_length cuts texts",
     "model_card_data": "no model card is written",
 }
 FLOAT32_NAMES = ("float32", "torch.float32", "auto", "None")
@@ -357,6 +358,22 @@ def check_constructor_arguments(
     for name, value in others.items():
         if not (value is None or (isinstance(value, (Mapping, list, tuple)) and not value)):
             raise ValueError(f"{name} is not taken: {NOT_DONE[name]}")
+
+
+def checked_prompts(prompts: Mapping[str, str | None]) -> Mapping[str, str | None]:
+    """Refuse what are no prompts by name before they are used.
+
+    Raises:
+        TypeError: ``prompts`` is no mapping, or a name or a prompt is no str (names the prompt).
+    """
+    if not isinstance(prompts, Mapping):
+        raise TypeError(f"prompts are {type(prompts).__name__}, expected a dict of str")
+    for name, text in prompts.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a prompt is {type(name).__name__}, expected str")
+        if not (text is None or isinstance(text, str)):
+            raise TypeError(f"the prompt {name!r:.80} is {type(text).__name__}, expected str")
+    return prompts
 
 
 def check_device(device: object) -> None:

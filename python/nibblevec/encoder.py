@@ -18,6 +18,7 @@ from nibblevec.compat import (
     SentenceTransformerMethods,
     check_constructor_arguments,
     check_device,
+    checked_prompts,
     features_of_texts,
     in_type_asked,
 )
@@ -36,7 +37,7 @@ from nibblevec.precision import (
     stored_ranges,
 )
 from nibblevec.similarity import checked_similarity, similarity, similarity_pairwise
-from nibblevec.table import checked_dims, output_array
+from nibblevec.table import Table, checked_dims, output_array
 from nibblevec.texts import check_iterable, taken_texts, without_surrogates
 from nibblevec.threads import thread_count
 from nibblevec.tokenizer import Truncation, load_package_tokenizer, prompted
@@ -115,6 +116,7 @@ class Encoder(SentenceTransformerMethods):
         config_kwargs: None or empty.
         model_card_data: None.
         backend: ``"torch"``.
+        tokenizer_kwargs: None or empty.
 
     Raises:
         OSError: a file of the model is missing, cannot be read, or is not a regular file; the hub
@@ -160,6 +162,7 @@ class Encoder(SentenceTransformerMethods):
         config_kwargs: Mapping[str, Any] | None = None,
         model_card_data: None = None,
         backend: str = "torch",
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         check_constructor_arguments(
             token=token,
@@ -170,6 +173,7 @@ class Encoder(SentenceTransformerMethods):
             processor_kwargs=processor_kwargs,
             config_kwargs=config_kwargs,
             model_card_data=model_card_data,
+            tokenizer_kwargs=tokenizer_kwargs,
         )
         check_device(device)
         self._source: ModelSource | None = None  # the bundled model
@@ -198,7 +202,7 @@ class Encoder(SentenceTransformerMethods):
             self._model = packed(self._model, quantize, threads=threads_now)
         self.truncate_dim = self._model.truncate_dim if truncate_dim is None else truncate_dim
         self._prompts = {**dict.fromkeys(IMPLIED_PROMPT_NAMES, ""), **self._model.prompts}
-        for name, text in (prompts or {}).items():
+        for name, text in checked_prompts(prompts or {}).items():
             self._prompts[name] = self._prompts.get(name, "") if text is None else text
         self.default_prompt_name = default_prompt_name or self._model.default_prompt_name
         self.similarity_fn_name = similarity_fn_name
@@ -413,7 +417,8 @@ class Encoder(SentenceTransformerMethods):
 
         Raises:
             TypeError: a text is not a str (names its row).
-            ValueError: all vectors are zero, or one is not finite; others as `encode`.
+            ValueError: there are no texts; all vectors are zero, or one is not finite; others as
+                `encode`.
 
         >>> model = Encoder()
         >>> model.fit_ranges(["Tea is a hot drink.", "A cup of tea."], truncate_dim=[96, 48])
@@ -421,6 +426,8 @@ class Encoder(SentenceTransformerMethods):
         dtype('int8')
         """
         texts = taken_texts(sample)
+        if not texts:
+            raise ValueError("the sample holds no texts")
         call = self._call(False, None, prompt_name, prompt, threads)
         sizes = truncate_dim if isinstance(truncate_dim, Iterable) else [truncate_dim]
         kinds = [
@@ -441,26 +448,29 @@ class Encoder(SentenceTransformerMethods):
         texts: Iterable[str],
         *,
         batch_size: SupportsIndex = BLOCK_TEXTS,
+        precision: Precision | None = "float32",
         normalize_embeddings: bool = False,
         truncate_dim: SupportsIndex | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         threads: SupportsIndex | None = None,
-    ) -> Iterator[FloatArray]:
+    ) -> Iterator[NDArray[Any]]:
         """Embed texts as they come, so many at a time; no more of them are kept.
 
         Args:
             texts: any iterable of texts, endless ones too; it is read only as far as arrays are
                 asked for.
             batch_size: texts of an array.
-            normalize_embeddings: as for `encode`, like the rest.
+            precision: as for `encode`, like the rest.
+            normalize_embeddings: ditto.
             truncate_dim: ditto.
             prompt_name: ditto.
             prompt: ditto.
             threads: ditto.
 
         Returns:
-            Iterator over float32 [batch_size, dims]; the last array has the texts that are left.
+            Iterator over float32 [batch_size, dims], or what `encode` gives in another precision;
+            the last array has the texts that are left.
 
         Raises:
             TypeError: ``texts`` is a str, or no iterable; later, a text is not a str (names its
@@ -474,17 +484,30 @@ class Encoder(SentenceTransformerMethods):
         if isinstance(texts, str):  # an iterable of its characters
             raise TypeError("expected an iterable of str, not str")
         check_iterable(texts, "an iterable of str")
+        digits = checked_precision(precision)
         call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads)
-        return self._encode_each(_batches(texts, _at_least_1(batch_size, "batch_size")), call)
+        stored = stored_ranges(self.ranges, call.kind) if has_ranges(digits) else None
+        batches = _batches(texts, _at_least_1(batch_size, "batch_size"))
+        return self._encode_each(batches, call, digits, stored)
 
-    def _encode_each(self, batches: Iterator[tuple[str, ...]], call: _Call) -> Iterator[FloatArray]:
+    def _encode_each(
+        self,
+        batches: Iterator[tuple[str, ...]],
+        call: _Call,
+        digits: Precision,
+        stored: FloatArray | None,
+    ) -> Iterator[NDArray[Any]]:
         cut_texts = taken = 0
         for texts in batches:
-            rows = np.empty((len(texts), call.kind.dims), np.float32)
-            for block in _blocks(texts, BLOCK_TEXTS):
+            rows = np.empty((len(texts), columns(digits, call.kind.dims)), DTYPES[digits])
+            into = rows if digits == "float32" else _scratch(texts, call.kind)
+            for block in _blocks(texts, min(BLOCK_TEXTS, len(into))):
+                floats = rows[block] if digits == "float32" else into[: block.stop - block.start]
                 cut_texts += self._encode_block(
-                    texts[block], call, rows[block], first_row=taken + block.start
+                    texts[block], call, floats, first_row=taken + block.start
                 )
+                if digits != "float32":
+                    quantize(floats, digits, rows[block], stored)
             taken += len(texts)
             self._report_truncation(cut_texts, taken)
             yield rows
@@ -682,12 +705,18 @@ class Encoder(SentenceTransformerMethods):
         return self._package_tokenizer
 
     @property
+    def table(self) -> Table:
+        """The token embeddings, as they are packed; `Table.dequantize` gives rows as float32."""
+        return self._model.table
+
+    @property
     def prompts(self) -> dict[str, str]:
         """What `encode` may put before texts, by name. May be changed, or set to another dict."""
         return self._prompts
 
     @prompts.setter
     def prompts(self, prompts: dict[str, str]) -> None:
+        checked_prompts(prompts)
         self._prompts = prompts
 
     @property
@@ -800,11 +829,12 @@ class Encoder(SentenceTransformerMethods):
 
         A name that ends in ``.gguf`` gives one GGUF file, any other a folder: with a Dynamic Tanh
         an SSE model, with Model2Vec's rules such a one, else a `StaticEmbedding` of
-        sentence-transformers. Prompts of the constructor, how vectors are compared, and ranges of
-        `fit_ranges` are written too, what the constructor and `encode` say of dims and lengths is
-        not. Rows in a format that the layout does not hold become float32, the weights that they
-        stand for; ``nibblevec convert`` packs them. Files appear when they are complete, and only
-        files of a model are replaced; the model's own source may be.
+        sentence-transformers. `prompts`, `default_prompt_name`, `truncate_dim`,
+        `similarity_fn_name` and ranges of `fit_ranges` are written as they are now;
+        `max_seq_length` stays what it was in the model's files. Rows in a format that the layout
+        does not hold become float32, the weights that they stand for; ``nibblevec convert`` packs
+        them. Files appear when they are complete, and only files of a model are replaced; the
+        model's own source may be.
 
         Args:
             path: the file or folder; parents of a folder are made.
@@ -832,10 +862,12 @@ class Encoder(SentenceTransformerMethods):
         compares: str | None = self._similarity_fn_name
         if compares == "cosine" and self._model.similarity_fn_name is None:
             compares = None  # as where nothing is said
+        keeps_all = self._dims == self._model.table.dim
         model = self._model._replace(
             prompts=prompts,
             default_prompt_name=default if default in self._prompts else None,
             similarity_fn_name=compares,
+            truncate_dim=None if keeps_all else self._dims,
             ranges=self.ranges,
         )
         layout, row_format = fitting_layout(model, name), model.table.format

@@ -81,10 +81,12 @@ def save_model(
 
     Raises:
         OSError: it cannot be written.
-        ValueError: the layout has no place for something that the model does, or holds no rows of
-            this format; the rows do not fit the format; a prompt holds a lone surrogate; what was
-            written cannot be loaded. What was there stays.
+        ValueError: ``path`` is empty; the layout has no place for something that the model does, or
+            holds no rows of this format; the rows do not fit the format; a prompt holds a lone
+            surrogate; what was written cannot be loaded. What was there stays.
     """
+    if not path:
+        raise ValueError("the name of a model is empty")
     _check_texts(model, path)
     written = WRITTEN[layout]
     if layout in ROW_BY_ID:

@@ -47,7 +47,7 @@ class Fixed:
 
     def __init__(self, dims: int = 2) -> None:
         self.dims = dims
-        self.calls: list[tuple[str | None, int]] = []
+        self.calls: list[tuple[str, int]] = []
 
     def get_embedding_dimension(self) -> int:
         return self.dims
@@ -56,14 +56,20 @@ class Fixed:
         self,
         texts: Sequence[str],
         *,
-        prompt_name: str | None,
         truncate_dim: int,
         show_progress_bar: bool,
+        of: str = "text",
     ) -> NDArray[np.float32]:
         assert not show_progress_bar
-        self.calls.append((prompt_name, truncate_dim))
+        self.calls.append((of, truncate_dim))
         rows = [[float(number) for number in text.split()] for text in texts]
         return np.array(rows, np.float32)[:, :truncate_dim]
+
+    def encode_query(self, texts: Sequence[str], **options: Any) -> NDArray[np.float32]:
+        return self.encode(texts, of="query", **options)
+
+    def encode_document(self, texts: Sequence[str], **options: Any) -> NDArray[np.float32]:
+        return self.encode(texts, of="document", **options)
 
 
 def measured(data: RetrievalSet | PairSet, encoder: Any = None, **options: Any) -> JsonObject:
@@ -217,6 +223,58 @@ def test_precisions() -> None:
 
 
 @needs_libraries
+@pytest.mark.parametrize("precision", ["float32", "ubinary"])
+@pytest.mark.parametrize(
+    ("prompts", "of_queries", "of_documents", "of_pairs"),
+    [
+        ({"query": "tea is ", "document": "un", "hot": "hot "}, "tea is ", "un", "hot "),
+        ({"query": "tea is ", "passage": "un", "hot": "hot "}, "tea is ", "un", "hot "),
+        ({"hot": "hot "}, "hot ", "hot ", "hot "),  # the default prompt
+    ],
+)
+def test_prompts(
+    model: Path,
+    prompts: dict[str, str],
+    of_queries: str,
+    of_documents: str,
+    of_pairs: str,
+    precision: Any,
+) -> None:
+    texts = ["a cup of tea", "the stock market fell", "able", "play", "hot", "unable to play"]
+    documents = dict(zip("123456", texts, strict=True))
+    queries = {"a": "cup", "b": "market play"}
+    judgements = {"a": {"1": 1, "5": 1}, "b": {"2": 1, "6": 1}}
+    encoder = Encoder(model)
+    encoder.prompts = prompts
+    encoder.default_prompt_name = "hot"
+
+    def prompted(prompt: str, by_id: dict[str, str]) -> dict[str, str]:
+        return {name: prompt + text for name, text in by_id.items()}
+
+    def measures(encoder: Encoder, data: RetrievalSet | PairSet) -> JsonObject:
+        (result,) = evaluate(encoder, data, precisions=[precision])
+        return result.measures
+
+    plain = Encoder(model)
+    assert measures(encoder, RetrievalSet("r", documents, queries, judgements)) == measures(
+        plain,
+        RetrievalSet(
+            "r", prompted(of_documents, documents), prompted(of_queries, queries), judgements
+        ),
+    )
+    scores = [3.0, 1.0, 2.0]
+    assert measures(encoder, PairSet("p", texts[:3], texts[3:], scores)) == measures(
+        plain,
+        PairSet(
+            "p",
+            [of_pairs + text for text in texts[:3]],
+            [of_pairs + text for text in texts[3:]],
+            scores,
+        ),
+    )
+
+
+@needs_libraries
 def test_similarity_is_that_of_the_model() -> None:
     documents = {"same way": "1 0", "long": "9 9"}
     data = RetrievalSet("dot", documents, {"a": "2 0"}, {"a": {"long": 1}})
@@ -258,7 +316,7 @@ def test_pairs_by_hand() -> None:
     x = np.cos(np.radians(angles)) - np.cos(np.radians(angles)).mean()
     y = np.array(scores) - 3
     assert measures["pearson"] == pytest.approx(x @ y / math.sqrt(x @ x * (y @ y)), abs=1e-6)
-    assert encoder.calls == [(None, 2), (None, 2)]
+    assert encoder.calls == [("text", 2), ("text", 2)]
     (result,) = evaluate(Fixed(), data)  # type: ignore[arg-type]
     assert (result.task, result.dims, result.sizes) == ("sts", 2, {"pairs": 5})
 

@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nibblevec.encoder import Encoder
+    from nibblevec.similarity import SimilarityName
 
     FloatArray = NDArray[np.float32]
 
@@ -406,8 +407,8 @@ def evaluate(
     Vectors are compared as the model's `similarity_fn_name` says, cosine for most. In another
     precision than float32 they are those of `Encoder.encode`, normalised if cosines are asked for,
     and their codes are compared as numbers: uint8 less 128, a bit as 1 or -1. Queries get the
-    prompt ``query`` and documents ``document``, if the model has such prompts; sentences of pairs
-    get its default prompt.
+    prompts of `Encoder.encode_query`, documents those of `Encoder.encode_document`, sentences of
+    pairs those of `Encoder.encode`.
 
     A measure of retrieval is the mean over all judged queries. nDCG takes the judgements as grades,
     MAP@100 divides by the number of all relevant documents. Equally similar documents stand in the
@@ -462,8 +463,10 @@ def _retrieval(
     counts = {"documents": len(documents), "queries": len(data.queries)}
     for kind, document_vectors, query_vectors in zip(
         kinds,
-        _vectors(encoder, corpus, "document", kinds),
-        _vectors(encoder, list(data.queries.values()), "query", kinds),
+        _vectors(encoder.encode_document, corpus, kinds, encoder.similarity_fn_name),
+        _vectors(
+            encoder.encode_query, list(data.queries.values()), kinds, encoder.similarity_fn_name
+        ),
         strict=True,
     ):
         run: dict[str, dict[str, float]] = {query: {} for query in data.queries}
@@ -495,8 +498,8 @@ def _pairs(encoder: Encoder, data: PairSet, kinds: Sequence[_Kind]) -> Iterator[
     counts = {"pairs": len(data.scores)}
     for kind, left, right in zip(
         kinds,
-        _vectors(encoder, data.left, None, kinds),
-        _vectors(encoder, data.right, None, kinds),
+        _vectors(encoder.encode, data.left, kinds, encoder.similarity_fn_name),
+        _vectors(encoder.encode, data.right, kinds, encoder.similarity_fn_name),
         strict=True,
     ):
         similarities = np.asarray(similarity_pairwise(left, right, encoder.similarity_fn_name))
@@ -510,24 +513,26 @@ def _pairs(encoder: Encoder, data: PairSet, kinds: Sequence[_Kind]) -> Iterator[
 
 
 def _vectors(
-    encoder: Encoder, texts: Sequence[str], prompt_name: str | None, kinds: Sequence[_Kind]
+    encode: Callable[..., NDArray[Any]],
+    texts: Sequence[str],
+    kinds: Sequence[_Kind],
+    similarity: SimilarityName,
 ) -> Iterator[FloatArray]:
     """The vectors of each kind, as float32 [texts, dims]."""
-    asked: dict[str, Any] = {"prompt_name": prompt_name, "show_progress_bar": False}
     sizes = [kind.dims for kind in kinds if kind.precision == "float32"]
     vectors = None
     if sizes:  # of fewer dims they are prefixes
-        vectors = encoder.encode(texts, truncate_dim=max(sizes), **asked)
+        vectors = encode(texts, truncate_dim=max(sizes), show_progress_bar=False)
     for dims, precision in kinds:
         if precision == "float32" and vectors is not None:
             yield vectors[:, :dims]
             continue
-        codes = encoder.encode(
+        codes = encode(
             texts,
             truncate_dim=dims,
             precision=precision,
-            normalize_embeddings=encoder.similarity_fn_name == "cosine",
-            **asked,
+            normalize_embeddings=similarity == "cosine",
+            show_progress_bar=False,
         )
         yield numbers(codes, precision, dims)
 

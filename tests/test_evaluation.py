@@ -417,6 +417,25 @@ def test_last_of_documents_with_one_id(tmp_path: Path, caplog: pytest.LogCapture
     assert f"{folder / 'corpus.jsonl'}, line 5: the id '1' was there before" in record.message
 
 
+@needs_libraries
+def test_judged_documents_that_are_not_in_the_corpus(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in ArguAna: no model finds them, BEIR and `ir-measures` count them."""
+    qrels = judgement_lines([("a", "1", 1), ("a", "5", 1), ("a", "6", 0), ("2", "7", 1)])
+    folder = write_folder(tmp_path / "set", qrels=qrels)
+    data = read_retrieval_set(str(folder), name="set")
+    assert data.judgements == {"a": {"1": 1, "5": 1, "6": 0}, "2": {"7": 1}}
+    (record,) = caplog.records
+    where = f"{folder / 'qrels' / 'test.tsv'}, line 3"
+    assert record.message == (
+        f"{where}: no document has the id '5'; 3 judgements are of such documents, which count as"
+        " not found"
+    )
+    (result,) = evaluate(Encoder(), data)
+    assert result.measures["recall@10"] == (1 / 2 + 0) / 2
+
+
 def test_splits(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "set")
     place = folder / "qrels"
@@ -479,8 +498,8 @@ BAD_FOLDERS = [
     ("queries", b"tea\n", "queries.jsonl, line 1: not JSON"),
     (
         "qrels",
-        judgement_lines([*JUDGEMENTS, ("a", "5", 1)]),
-        "test.tsv, line 5: no document has the id '5'",
+        judgement_lines([("a", "5", 1), ("a", "1", 0), ("2", "6", 1)]),
+        "test.tsv, line 2: no document has the id '5', nor that of any other relevant one",
     ),
     (
         "qrels",

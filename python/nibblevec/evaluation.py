@@ -166,8 +166,9 @@ def read_retrieval_set(folder: str, *, split: str | None = None, name: str) -> R
     ``corpus.jsonl`` has ``_id``, ``text`` and maybe ``title``, which goes before the text;
     ``queries.jsonl`` has ``_id`` and ``text``; a file of the folder ``qrels`` has columns
     ``query-id``, ``corpus-id`` and ``score``, divided by tabs and named in its first line.
-    Of documents of the same id the last one is taken, as by BEIR's own reader, with a warning in
-    the log.
+    Of documents of the same id the last one is taken, as by BEIR's own reader, and judgements of
+    documents that are not there are kept, as they count in its measures, for nobody can find them
+    (ArguAna has some); both with a warning in the log.
 
     Args:
         folder: where they are.
@@ -177,8 +178,8 @@ def read_retrieval_set(folder: str, *, split: str | None = None, name: str) -> R
     Raises:
         OSError: a file is missing or cannot be read.
         InputError: there is no such split, or one must be chosen; a line is not what it must be, a
-            query's id or a judgement appears twice, an id is unknown (names file and line);
-            nothing is relevant.
+            query's id or a judgement appears twice, a query's id is unknown (names file and
+            line); nothing in the corpus is relevant.
     """
     documents: dict[str, str] = {}
     path = os.path.join(folder, "corpus.jsonl")
@@ -201,17 +202,33 @@ def read_retrieval_set(folder: str, *, split: str | None = None, name: str) -> R
 
     path = _judgements_path(folder, split)
     judgements: dict[str, dict[str, int]] = {}
+    first_unknown, unknown = "", 0
     for number, query, document, relevance in _judgement_lines(path):
-        for kind, known, value in (("query", queries, query), ("document", documents, document)):
-            if value not in known:
-                raise InputError(f"{path}, line {number}: no {kind} has the id {value!r:.80}")
+        if query not in queries:
+            raise InputError(f"{path}, line {number}: no query has the id {query!r:.80}")
+        if document not in documents:
+            first_unknown = (
+                first_unknown or f"{path}, line {number}: no document has the id {document!r:.80}"
+            )
+            unknown += 1
         judged = judgements.setdefault(query, {})
         if document in judged:
             pair = f"query {query!r:.80} and document {document!r:.80}"
             raise InputError(f"{path}, line {number}: {pair} were judged before")
         judged[document] = relevance
-    if not any(relevance > 0 for judged in judgements.values() for relevance in judged.values()):
+    relevant = {
+        document
+        for judged in judgements.values()
+        for document, relevance in judged.items()
+        if relevance > 0
+    }
+    if not relevant:
         raise InputError(f"{path}: no document is relevant to any query")
+    if unknown and not relevant & documents.keys():
+        raise InputError(f"{first_unknown}, nor that of any other relevant one")
+    if unknown:
+        what = f"{unknown} judgements are of such documents, which count as not found"
+        logging.getLogger(__name__).warning("%s; %s", first_unknown, what)
     return RetrievalSet(
         name, documents, {query: queries[query] for query in judgements}, judgements
     )

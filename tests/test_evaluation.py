@@ -516,6 +516,7 @@ BAD_FOLDERS = [
         judgement_lines([("a", "1", 0.5)]),
         "line 2: the score '0.5' is no integer between -10000",
     ),
+    ("qrels", judgement_lines([("a", "1", "1_0")]), "line 2: the score '1_0' is no integer"),
     ("qrels", judgement_lines([("a", "1", "")]), "test.tsv, line 2: the score '' is no integer"),
     (
         "qrels",
@@ -564,6 +565,10 @@ GOOD_PAIRS = {
         "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tjudgement\n"
         '1\ta cup, of tea\ttea\t4.5\tNEUTRAL\n2\tthe "stock" fell\tb c\t0\t\n3\ttea\thot\t5\tX\n'
     ),
+    "glue.tsv": (
+        "index\tsentence1\tsentence2\tlabel\n"
+        '0\ta cup, of tea\ttea\t4.5\n1\tthe "stock" fell\tb c\t0.0\n2\ttea\thot\t5.0\n'
+    ),
     "benchmark.csv": (
         "news\tMSR\t2012\t0001\t4.500\ta cup, of tea\ttea\n"
         'news\tMSR\t2012\t0002\t0.000\tthe "stock" fell\tb c\tsource\tsource\n'
@@ -574,6 +579,11 @@ GOOD_PAIRS = {
         '{"sentence1": "the \\"stock\\" fell", "sentence2": "b c", "score": 0}\n'
         '{"sentence1": "no", "sentence2": "score", "score": null}\n'
         '{"sentence1": "tea", "sentence2": "hot", "score": 5, "more": []}\n'
+    ),
+    "glue.jsonl": (
+        '{"sentence1": "a cup, of tea", "sentence2": "tea", "label": 4.5, "idx": 0}\n'
+        '{"sentence1": "the \\"stock\\" fell", "sentence2": "b c", "label": 0, "idx": 1}\n'
+        '{"sentence1": "tea", "sentence2": "hot", "label": 5, "idx": 2}\n'
     ),
     "pairs.ndjson": (
         '{"sentence1": "a cup, of tea", "sentence2": "tea", "similarity_score": 4.5}\n'
@@ -601,6 +611,7 @@ BAD_PAIRS = [
     ("a.tsv", "1\ta\tb\n2\ta\n", "a.tsv, line 2: expected 3 columns, found 2"),
     ("a.tsv", "1\ta\tb\n2\ta\tb\t\n", "a.tsv, line 2: expected 3 columns, found 4"),
     ("a.tsv", "1\ta\tb\ntwo\ta\tb\n", "a.tsv, line 2: the score 'two' is no number"),
+    ("a.tsv", "1\ta\tb\n1_0\ta\tb\n", "a.tsv, line 2: the score '1_0' is no number"),
     ("a.tsv", "1\ta\tb\nnan\ta\tb\n", "a.tsv, line 2: the score 'nan' is no number"),
     ("a.tsv", "1\ta\tb\ninf\ta\tb\n", "a.tsv, line 2: the score 'inf' is no number"),
     (
@@ -622,8 +633,28 @@ BAD_PAIRS = [
     ("a.csv", "", "a.csv: 0 scored pairs"),
     ("a.csv", "sentence1,sentence2,score\na,b,c,d\n", "a.csv, line 2: expected 3 columns, found 4"),
     ("a.csv", "g\tf\ty\t1\t1\ta\tb\ng\tf\ty\t1\t1\ta\n", "line 2: expected 7 columns, found 6"),
-    ("a.jsonl", '{"sentence1": "a", "sentence2": "b"}\n', "a.jsonl: 0 scored pairs"),
-    ("a.jsonl", '{"sentence1": "a", "score": 1}\n', "a.jsonl, line 1: no text under 'sentence2'"),
+    (
+        "a.jsonl",
+        '{"sentence1": "a", "sentence2": "b", "score": null}\n',
+        "a.jsonl: 0 scored pairs",
+    ),
+    (
+        "a.jsonl",
+        '\n{"sentence1": "a", "sentence2": "b", "similarity": 4}\n',
+        "a.jsonl, line 2: expected keys sentence1, sentence2, score, found 'sentence1', 'sentence2',"
+        " 'similarity'",
+    ),
+    (
+        "a.jsonl",
+        '{"sentence1": "a", "score": 1}\n',
+        "a.jsonl, line 1: expected keys sentence1, sentence2, score, found 'sentence1', 'score'",
+    ),
+    (
+        "a.jsonl",
+        '{"sentence1": "a", "sentence2": null, "score": 1}\n',
+        "a.jsonl, line 1: no text under 'sentence2' (not text)",
+    ),
+    ("a.jsonl", "{}\n", "a.jsonl, line 1: expected keys sentence1, sentence2, score, found nothing"),
     (
         "a.jsonl",
         '{"sentence1": "a", "sentence2": "b", "score": "1"}\n',

@@ -8,7 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -55,6 +55,7 @@ MAX_RELEVANCE = 10_000
 PAIR_COLUMNS = (
     ("sentence1", "sentence2", "score"),
     ("sentence1", "sentence2", "similarity_score"),
+    ("sentence1", "sentence2", "label"),
     ("sentence_A", "sentence_B", "relatedness_score"),
 )
 
@@ -275,11 +276,8 @@ def _judgement_lines(path: str) -> Iterator[tuple[int, str, str, int]]:
             continue
         _check_columns(path, number, fields, len(columns))
         query, document, score = (fields[columns.index(name)] for name in wanted)
-        try:
-            relevance = int(score)
-        except ValueError:
-            relevance = MAX_RELEVANCE + 1
-        if abs(relevance) > MAX_RELEVANCE:
+        relevance = _read_number(int, score)
+        if relevance is None or abs(relevance) > MAX_RELEVANCE:
             raise InputError(
                 f"{path}, line {number}: the score {score!r:.80} is no integer between"
                 f" {-MAX_RELEVANCE} and {MAX_RELEVANCE}"
@@ -323,13 +321,18 @@ def read_pair_set(path: str, *, name: str) -> PairSet:
 
 
 Pair = tuple[str, str, float]
+Number = TypeVar("Number", int, float)
 
 
 def _json_pairs(path: str) -> Iterator[Pair]:
     for number, record in json_objects(read_lines(path), path):
-        names = next((names for names in PAIR_COLUMNS if names[2] in record), PAIR_COLUMNS[0])
+        names = next((names for names in PAIR_COLUMNS if set(names) <= set(record)), None)
+        if names is None:
+            expected = ", ".join(PAIR_COLUMNS[0])
+            found = ", ".join(map(repr, record)) or "nothing"
+            raise InputError(f"{path}, line {number}: expected keys {expected}, found {found:.200}")
         left, right = (text_under(name, record, path, number) for name in names[:2])
-        score = record.get(names[2])
+        score = record[names[2]]
         if score is None:
             continue
         if type(score) not in (int, float) or not math.isfinite(score):
@@ -404,11 +407,17 @@ def _three_columns(path: str, rows: Sequence[tuple[int, list[str]]]) -> list[int
 
 
 def _number(field: str) -> float | None:
+    value = _read_number(float, field)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _read_number(kind: Callable[[str], Number], field: str) -> Number | None:
+    if "_" in field:  # in a number it is Python's only
+        return None
     try:
-        value = float(field)
+        return kind(field)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
 
 
 def evaluate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from nibblevec.evaluation import (
     read_pair_set,
     read_retrieval_set,
     read_set,
+    texts_of,
 )
 from nibblevec.precision import PRECISIONS
 
@@ -220,6 +222,25 @@ def test_precisions() -> None:
         evaluate(encoder, data, precisions=["int4"])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="no ranges are stored for 100 dims"):
         evaluate(encoder, data, [100], precisions=["int8"])
+    assert evaluate(encoder, data, []) == evaluate(encoder, data, precisions=[]) == []
+
+
+@needs_libraries
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_ranges_of_a_set(model: Path, similarity: Any) -> None:
+    documents = {"1": "a cup of tea", "2": "the stock market fell", "3": "able"}
+    retrieval = RetrievalSet("r", documents, {"a": "hot cup", "b": "fell"}, {"a": {"1": 1}})
+    pairs = PairSet("p", ["tea", "cup", "able"], ["hot", "tea", "play"], [1.0, 2.0, 3.0])
+    assert texts_of(retrieval) == [*documents.values()]
+    assert texts_of(pairs) == ["tea", "cup", "able", "hot", "tea", "play"]
+    for data in (retrieval, pairs):
+        encoder = Encoder(model, similarity_fn_name=similarity)
+        with pytest.raises(ValueError, match="no ranges are stored for 30 dims"):
+            evaluate(encoder, data, precisions=["int8"])
+        encoder.fit_ranges(texts_of(data), truncate_dim=[8, 30])
+        results = evaluate(encoder, data, [8, 30], precisions=["int8", "uint8"])
+        assert [result.dims for result in results] == [8, 8, 30, 30]
+        assert results[0].measures == results[1].measures
 
 
 @needs_libraries
@@ -641,8 +662,7 @@ BAD_PAIRS = [
     (
         "a.jsonl",
         '\n{"sentence1": "a", "sentence2": "b", "similarity": 4}\n',
-        "a.jsonl, line 2: expected keys sentence1, sentence2, score, found 'sentence1', 'sentence2',"
-        " 'similarity'",
+        "line 2: expected keys sentence1, sentence2, score, found 'sentence1', 'sentence2', 'simil",
     ),
     (
         "a.jsonl",
@@ -654,7 +674,11 @@ BAD_PAIRS = [
         '{"sentence1": "a", "sentence2": null, "score": 1}\n',
         "a.jsonl, line 1: no text under 'sentence2' (not text)",
     ),
-    ("a.jsonl", "{}\n", "a.jsonl, line 1: expected keys sentence1, sentence2, score, found nothing"),
+    (
+        "a.jsonl",
+        "{}\n",
+        "a.jsonl, line 1: expected keys sentence1, sentence2, score, found nothing",
+    ),
     (
         "a.jsonl",
         '{"sentence1": "a", "sentence2": "b", "score": "1"}\n',
@@ -694,6 +718,16 @@ def assert_fails(result: Result, code: int, message: str) -> None:
     assert result.stdout == ""
     assert message in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
+
+
+@needs_libraries
+def test_example_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).resolve().parents[1] / "docs" / "evaluation.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(block, str(page), "exec"), {})
+    assert capsys.readouterr().out.splitlines() == [
+        f"{dims} {precision} 1.0" for dims in (512, 64) for precision in ("float32", "int8")
+    ]
 
 
 @needs_libraries
@@ -766,6 +800,23 @@ def test_command_with_the_bundled_model_and_options(tmp_path: Path) -> None:
     assert json.loads(skipping.stdout)["results"][0]["measures"]["recall@10"] == 0.5
 
 
+@needs_libraries
+def test_command_fits_ranges(model: Path, sets: list[str]) -> None:
+    options = ("--precision", "float32, int8", "--truncate-dim", "8, 30", "--json", "--quiet")
+    result = run(model, *sets, *options, "--fit-ranges")
+    assert result.exit_code == 0, result.output
+    expected = []
+    for path, name in zip(sets, ["one/beir", "pairs.csv", "two/beir"], strict=True):
+        encoder, data = Encoder(model), read_set(path, name=name)
+        encoder.fit_ranges(texts_of(data), truncate_dim=[8, 30])
+        expected += evaluate(encoder, data, [8, 30], precisions=["float32", "int8"])
+    found = json.loads(result.stdout)["results"]
+    assert [entry["measures"] for entry in found] == [entry.measures for entry in expected]
+    assert [(entry["dims"], entry["precision"]) for entry in found] == [
+        (entry.dims, entry.precision) for entry in expected
+    ]
+
+
 def test_command_without_the_libraries(
     model: Path, sets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -820,6 +871,17 @@ def test_wrong_usage(model: Path, sets: list[str], tmp_path: Path) -> None:
         ([model, *sets, "--truncate-dim", "16,x"], "'16,x' is not a number, or several divided by"),
         ([model, *sets, "--truncate-dim", "8,31"], "31 is not in the range 1<=x<=30."),
         ([model, *sets, sets[0] + "/"], "is given twice"),
+        (
+            [model, *sets, "--precision", "float32,int8"],
+            "--precision: no ranges are stored for int8 of 30 dims; --fit-ranges takes those of",
+        ),
+        (
+            ["bundled", *sets, "--precision", "uint8", "--truncate-dim", "512,100"],
+            "no ranges are stored for uint8 of 100 dims",
+        ),
+        ([model, *sets, "--fit-ranges"], "--fit-ranges: no --precision int8 or uint8"),
+        ([model, sets[1], "--split", "dev"], "--split: no DATA is a folder"),
+        ([model, sets[1], "--skip-identical-ids"], "--skip-identical-ids: no DATA is a folder"),
     ]
     for arguments, message in cases:
         assert_fails(run(*arguments), 2, message)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -293,7 +293,8 @@ def _precisions(
     _context: click.Context, _parameter: click.Parameter, value: str
 ) -> list[Precision]:
     try:
-        return [checked_precision(name) for name in dict.fromkeys(value.split(","))]
+        names = [checked_precision(name.strip()) for name in value.split(",")]
+        return list(dict.fromkeys(names))
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -320,6 +321,12 @@ def _precisions(
     help="Of float32, float16, int8, uint8, binary and ubinary; several are measured in turn.",
 )
 @click.option(
+    "--fit-ranges",
+    is_flag=True,
+    help="int8 and uint8 take ranges that are fitted to each DATA (its documents or sentences)"
+    " instead of those that are stored with MODEL.",
+)
+@click.option(
     "--split",
     metavar="NAME",
     help="Judgements are those of qrels/NAME.tsv.  [default: test, or the only one]",
@@ -336,6 +343,7 @@ def evaluate(
     data: tuple[str, ...],
     truncate_dims: list[int] | None,
     precisions: list[Precision],
+    fit_ranges: bool,
     split: str | None,
     skip_identical_ids: bool,
     as_json: bool,
@@ -343,7 +351,7 @@ def evaluate(
 ) -> None:
     """Measure MODEL on each DATA.
 
-    MODEL is a folder, a name on the Hugging Face hub, or "bundled".
+    MODEL is a folder, a GGUF file, a name on the Hugging Face hub, or "bundled".
 
     DATA is a folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/*.tsv), which gives
     nDCG@10, MRR@10, MAP@100, and accuracy, precision and recall at 1, 3, 5 and 10 (acc, P, R); or a
@@ -356,8 +364,22 @@ def evaluate(
     for number, path in enumerate(paths):
         if path in paths[:number]:
             raise click.BadParameter(f"{data[number]} is given twice", param_hint="DATA...")
+    if not any(map(os.path.isdir, data)):
+        for option, given in (("--split", split), ("--skip-identical-ids", skip_identical_ids)):
+            if given:
+                raise click.BadParameter("no DATA is a folder", param_hint=option)
     try:
-        _evaluate(model, data, truncate_dims, precisions, split, skip_identical_ids, as_json, quiet)
+        _evaluate(
+            model,
+            data,
+            truncate_dims,
+            precisions,
+            fit_ranges,
+            split,
+            skip_identical_ids,
+            as_json,
+            quiet,
+        )
     except (ImportError, OSError, ValueError) as error:
         raise _failure(error) from error
 
@@ -367,6 +389,7 @@ def _evaluate(
     data: tuple[str, ...],
     truncate_dims: list[int] | None,
     precisions: list[Precision],
+    fit_ranges: bool,
     split: str | None,
     skip_identical_ids: bool,
     as_json: bool,
@@ -375,18 +398,31 @@ def _evaluate(
     import json
 
     from nibblevec import Encoder, evaluation
+    from nibblevec.precision import has_ranges
 
+    if fit_ranges and not any(map(has_ranges, precisions)):
+        raise click.BadParameter("no --precision int8 or uint8", param_hint="--fit-ranges")
     evaluation.check_installed()
     encoder = Encoder(None if _is_bundled(model) else model)
     largest = encoder.get_embedding_dimension()
-    if truncate_dims is not None and max(truncate_dims) > largest:
+    truncate_dims = truncate_dims or [largest]
+    if max(truncate_dims) > largest:
         problem = f"{max(truncate_dims)} is not in the range 1<=x<={largest}."
         raise click.BadParameter(problem, param_hint="--truncate-dim")
+    for dims, precision in product(truncate_dims, filter(has_ranges, precisions)):
+        if not fit_ranges and evaluation.ranges_needed(encoder, dims) not in encoder.ranges:
+            problem = (
+                f"no ranges are stored for {precision} of {dims} dims; --fit-ranges takes those of"
+                " each DATA"
+            )
+            raise click.BadParameter(problem, param_hint="--precision")
     results = []
     names = evaluation.distinct_names(data)
     for path, name in zip(data, names, strict=True):
         begin = time.perf_counter()
         measured = evaluation.read_set(path, split=split, name=name)
+        if fit_ranges:
+            encoder.fit_ranges(evaluation.texts_of(measured), truncate_dim=truncate_dims)
         results += evaluation.evaluate(
             encoder,
             measured,

@@ -19,7 +19,14 @@ from nibblevec.batch import (
     read_lines,
     text_under,
 )
-from nibblevec.precision import Precision, checked_precision, numbers
+from nibblevec.precision import (
+    Precision,
+    RangesOf,
+    checked_precision,
+    has_ranges,
+    numbers,
+    stored_ranges,
+)
 from nibblevec.similarity import most_similar, similarity_pairwise
 
 if TYPE_CHECKING:
@@ -444,7 +451,7 @@ def evaluate(
         encoder: the model.
         data: what to measure it on.
         truncate_dims: keep the first so many dims, each in turn; None means those of the encoder.
-            Texts are embedded once: a vector of fewer dims is the prefix of one of more.
+            In float32 texts are embedded once: a vector of fewer dims is the prefix of one of more.
         precisions: what numbers of vectors are kept in, each in turn.
         skip_identical_ids: a query does not find the document that has its own id, as where
             queries are documents themselves.
@@ -460,14 +467,29 @@ def evaluate(
     """
     check_installed()
     sizes = [encoder.get_embedding_dimension()] if truncate_dims is None else list(truncate_dims)
-    if min(sizes) < 1:
+    if min(sizes, default=1) < 1:
         raise ValueError(f"truncate_dims must be at least 1, not {min(sizes)}")
     kinds = [_Kind(dims, checked_precision(name)) for dims in sizes for name in precisions]
+    for kind in kinds:
+        if has_ranges(kind.precision):  # better said before any work
+            stored_ranges(encoder.ranges, ranges_needed(encoder, kind.dims))
     if isinstance(data, RetrievalSet):
         measured = _retrieval(encoder, data, kinds, skip_identical_ids)
     else:
         measured = _pairs(encoder, data, kinds)
     return list(measured)
+
+
+def ranges_needed(encoder: Encoder, dims: int) -> RangesOf:
+    """Which ranges int8 and uint8 take here: those of vectors as they are compared."""
+    return RangesOf(encoder.similarity_fn_name == "cosine", dims)
+
+
+def texts_of(data: RetrievalSet | PairSet) -> list[str]:
+    """What is searched, or compared: what `Encoder.fit_ranges` may be given for a set."""
+    if isinstance(data, RetrievalSet):
+        return list(data.documents.values())
+    return data.left + data.right
 
 
 class _Kind(NamedTuple):

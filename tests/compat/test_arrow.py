@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import duckdb
 import numpy as np
 import pandas as pd
@@ -309,10 +310,21 @@ def test_duckdb_function(encoder: Encoder, texts: list[str | None], expected: Fl
         assert_same_bits(numpy_of(result["v"]), expected)
 
 
+@pytest.mark.parametrize("processes", [None, 2])
+def test_datasets_map(
+    encoder: Encoder, texts: list[str | None], expected: FloatArray, processes: int | None
+) -> None:
+    dataset = datasets.Dataset.from_dict({"text": texts}).with_format("arrow")
+    embed = EncodeColumn(encoder, column="text", output="embedding")
+    result = dataset.map(embed, batched=True, batch_size=7, num_proc=processes)
+    assert result.features["embedding"] == datasets.List(datasets.Value("float32"), length=DIMS)
+    assert_same_bits(numpy_of(result.data.column("embedding")), expected)
+
+
 def test_page_about_arrow() -> None:
     page = (Path(__file__).parents[2] / "docs" / "arrow.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, "arrow.md", "exec"), names)

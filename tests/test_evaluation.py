@@ -37,11 +37,14 @@ from nibblevec.precision import PRECISIONS
 
 JsonObject = dict[str, Any]
 
-# Elsewhere the extra test brings them, and these tests fail without.
-needs_libraries = pytest.mark.skipif(
-    platform.machine() == "aarch64" and importlib.util.find_spec("ir_measures") is None,
-    reason="pytrec-eval-terrier has no wheel for Linux on ARM",
-)
+
+def needs_libraries(test: Any) -> Any:
+    """Elsewhere the extra test brings `ir-measures`, and tests fail without it."""
+    skip = pytest.mark.skipif(
+        platform.machine() == "aarch64" and importlib.util.find_spec("ir_measures") is None,
+        reason="pytrec-eval-terrier has no wheel for Linux on ARM",
+    )
+    return pytest.mark.foreign(skip(test))
 
 
 class Fixed:

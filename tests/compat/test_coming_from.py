@@ -12,8 +12,11 @@ import pytest
 import tokenizers
 from fastembed import TextEmbedding
 from model2vec import StaticModel
+from sentence_transformers import SentenceTransformer, util
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from sentence_transformers.util.quantization import quantize_embeddings
 
-from nibblevec import Encoder
+from nibblevec import Encoder, semantic_search
 from nibblevec.encoder import BUNDLED_MODEL
 from nibblevec.formats import load_model
 
@@ -21,13 +24,14 @@ PAGE = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text(encodin
 POTION = "minishlab/potion-base-8M"
 DIM = 256
 TEXTS = ["A cup of tea, please.", "", "the stock market fell today and all of us ran away"]
+VECTORS = np.random.default_rng(2).standard_normal((5, DIM), dtype=np.float32)
 UNKNOWN = ["tea \u2603 cup", "\u2603"]
 
 
 def rows_of(package: str) -> list[tuple[str, str]]:
     """The cells of the table under "From PACKAGE"."""
     section = PAGE.partition(f"## From {package}")[2].partition("\n## ")[0]
-    return re.findall(r"^\| `(.+)` \| `(.+)` \|$", section, re.MULTILINE)
+    return re.findall(r"^\| `([^`]+)` \| `([^`]+)`(?:, .+)? \|$", section, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +53,15 @@ def value_of(cell: str, model: Any, folder: str, out: Path) -> Any:
     names: dict[str, Any] = {
         "Encoder": Encoder, "StaticModel": StaticModel, "TextEmbedding": TextEmbedding,
         "load_model": load_model, "np": np, "potion": POTION,
-        "folder": folder, "model": model, "out": out, "texts": TEXTS,
+        "SentenceTransformer": SentenceTransformer, "util": util,
+        "quantize_embeddings": quantize_embeddings, "semantic_search": semantic_search,
+        "folder": folder, "model": model, "out": out, "texts": TEXTS, "vectors": VECTORS,
     }  # fmt: skip
     *statements, expression = cell.split("; ")
     for statement in statements:
         exec(statement, names)
     value = eval(expression, names)
-    if isinstance(value, (StaticModel, Encoder)):
+    if isinstance(value, (StaticModel, Encoder, SentenceTransformer)):
         return value.encode(TEXTS)
     return list(value.embed(TEXTS)) if isinstance(value, TextEmbedding) else value
 
@@ -65,11 +71,16 @@ def assert_alike(ours: Any, theirs: Any) -> None:
         assert len(ours) == len(theirs)
         for our_item, their_item in zip(ours, theirs, strict=True):
             assert_alike(our_item, their_item)
+    elif isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys()
+        for name, value in theirs.items():
+            assert_alike(ours[name], value)
     elif theirs is None:
         assert ours is None
     else:
         assert np.shape(ours) == np.shape(theirs)
-        assert np.abs(np.subtract(ours, theirs, dtype=np.float64)).max(initial=0) <= 1e-6
+        apart = np.asarray(ours).astype(np.float64) - np.asarray(theirs)
+        assert np.abs(apart).max(initial=0) <= 1e-6
 
 
 @pytest.mark.parametrize(("theirs", "ours"), rows_of("model2vec"))
@@ -95,7 +106,21 @@ def test_row_of_fastembed(
     assert_alike(found, value_of(theirs, fastembed, folder, tmp_path))
 
 
+@pytest.mark.parametrize(("theirs", "ours"), rows_of("sentence-transformers"))
+def test_row_of_sentence_transformers(tmp_path: Path, theirs: str, ours: str) -> None:
+    tokenizer = tokenizers.Tokenizer.from_file(str(Path(BUNDLED_MODEL) / "tokenizer.json"))
+    module = StaticEmbedding(tokenizer, embedding_dim=DIM)
+    model = SentenceTransformer(modules=[module], device="cpu", prompts={"query": "find: "})
+    folder = str(tmp_path / "model")
+    model.save_pretrained(folder, create_model_card=False)
+    assert_alike(
+        value_of(ours, Encoder(folder), folder, tmp_path),
+        value_of(theirs, model, folder, tmp_path),
+    )
+
+
 def test_the_tables_are_found() -> None:
+    assert len(rows_of("sentence-transformers")) == 11
     assert len(rows_of("model2vec")) == 14
     assert len(rows_of("fastembed")) == 9
 

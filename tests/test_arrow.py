@@ -614,7 +614,7 @@ HOSTILE: dict[str, tuple[Callable[[], Column], str]] = {
     ),
     "offsets that rise and fall back": (
         lambda: with_buffer(utf8(FEW), 1, offsets(0, 1 << 30, 1 << 30, 9)),
-        "text 2: its offsets are 1073741824 and 9",
+        "text 0: its offsets are 0 and 1073741824, the first of all is 0, the last 9",
     ),
     "offsets that fall below 0": (
         lambda: with_buffer(utf8(FEW), 1, offsets(0, -(1 << 31), 9, 9)),
@@ -690,6 +690,21 @@ HOSTILE: dict[str, tuple[Callable[[], Column], str]] = {
     "dictionary of offsets that decrease": (
         lambda: changed(dictionary(FEW), dictionary=with_buffer(utf8(FEW), 1, offsets(0, 6, 3, 9))),
         "text of the dictionary 1: its offsets are 6 and 3",
+    ),
+    "dictionary of offsets before the first": (
+        lambda: changed(dictionary(FEW), dictionary=with_buffer(utf8(FEW), 1, offsets(5, 0, 3, 5))),
+        "text of the dictionary 0: its offsets are 5 and 0",
+    ),
+    "dictionary of offsets beyond the last, of no bytes": (
+        lambda: changed(
+            with_buffer(dictionary(FEW), 1, bytes([1, 1, 1])),
+            dictionary=Column(b"u", 3, [None, offsets(5, 0, 3, 5), None]),
+        ),
+        "text of the dictionary 1: its offsets are 0 and 3, the first of all is 5, the last 5",
+    ),
+    "dictionary of views beyond their buffer": (
+        lambda: changed(dictionary(FEW), dictionary=views(view(3), view(3), view(13, 0, 8))),
+        "text of the dictionary 2: 13 bytes at 8 of a buffer of 20",
     ),
     "dictionary of a length below 0": (
         lambda: changed(dictionary(FEW), dictionary=changed(utf8(FEW), length=-1)),
@@ -816,9 +831,12 @@ def test_what_is_not_looked_at_may_be_anything(encoder: Encoder) -> None:
     null_view = with_buffer(utf8_view(texts), 1, view(-1, 9, -9) + struct.pack("<i12s", 3, b"tea"))
     null_index = with_buffer(dictionary(texts), 1, bytes([0xFF, 1]))
     bad_value = changed(dictionary(texts), dictionary=utf8([None, "tea", b"\xff"]))
+    unused = with_buffer(utf8([None, "tea", "cup"]), 1, offsets(0, 0, 3, 1, 6))
+    unused.length, unused.null_count = 4, -1
+    bad_offsets = changed(dictionary(texts), dictionary=unused)
     bad_column = changed(utf8(FEW), length=-1)
     bad_table = table({"text": utf8(texts), "other": bad_column}, length=2)
-    for column in (null_view, null_index, bad_value):
+    for column in (null_view, null_index, bad_value, bad_offsets):
         assert_same_rows(rows_of_array(encoder.encode_arrow(Producer(column))), expected)
     vectors = encoder.encode_arrow(Producer(bad_table), column="text")
     assert_same_rows(rows_of_array(vectors), expected)

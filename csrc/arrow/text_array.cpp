@@ -213,9 +213,11 @@ TextValues::TextValues(Layout layout, const ArrowArray& array, const Slots* stru
     if (slots_.count == 0) return;  // there may be no offset at all
     check_buffer(fixed_, end + 1, layout == Layout::utf8 ? sizeof(int32_t) : sizeof(int64_t), what,
                  "offsets");
-    if (offset_at(0) < 0) fail(what, "its first offset is " + std::to_string(offset_at(0)));
-    const int64_t last = offset_at(slots_.count);
-    if (last > offset_at(0)) check_buffer(data_, static_cast<uint64_t>(last), 1, what, "bytes");
+    first_offset_ = offset_at(0);
+    last_offset_ = offset_at(slots_.count);
+    if (first_offset_ < 0) fail(what, "its first offset is " + std::to_string(first_offset_));
+    if (last_offset_ > first_offset_)
+        check_buffer(data_, static_cast<uint64_t>(last_offset_), 1, what, "bytes");
 }
 
 int64_t TextValues::offset_at(size_t i) const {
@@ -231,12 +233,16 @@ void TextValues::check(size_t i, const char* what, size_t number) const {
         case Layout::null:
             return;
         case Layout::utf8:
-        case Layout::large_utf8:
-            // Even of one that is null. None ends behind the last, which the constructor looked at.
-            if (offset_at(i + 1) < offset_at(i))
-                fail_here("its offsets are " + std::to_string(offset_at(i)) + " and " +
-                          std::to_string(offset_at(i + 1)));
+        case Layout::large_utf8: {  // even of one that is null
+            const int64_t begin = offset_at(i);
+            const int64_t end = offset_at(i + 1);
+            if (begin < first_offset_ || end < begin || end > last_offset_)
+                fail_here("its offsets are " + std::to_string(begin) + " and " +
+                          std::to_string(end) + ", the first of all is " +
+                          std::to_string(first_offset_) + ", the last " +
+                          std::to_string(last_offset_));
             return;
+        }
         case Layout::utf8_view:
             break;
     }
@@ -274,9 +280,8 @@ std::string_view TextValues::text(size_t i) const {
 }
 
 size_t TextValues::outside_bytes() const {
-    if (layout_ == Layout::null || slots_.count == 0) return 0;
     if (layout_ != Layout::utf8_view)
-        return static_cast<size_t>(offset_at(slots_.count) - offset_at(0));
+        return static_cast<size_t>(std::max<int64_t>(0, last_offset_ - first_offset_));
     uint64_t bytes = 0;
     for (size_t i = 0; i < view_buffers_.size(); ++i)
         bytes += static_cast<uint64_t>(read<int64_t>(view_buffer_sizes_, i));
@@ -305,10 +310,6 @@ TextArray::TextArray(const TextColumn& column, const ArrowArray& array) : type_(
     values_ = TextValues(type_.layout, *texts->dictionary, nullptr, "Arrow dictionary");
 }
 
-void TextArray::check_dictionary(size_t begin, size_t end) const {
-    for (size_t i = begin; i < end; ++i) values_.check(i, "text of the dictionary", i);
-}
-
 void TextArray::check(size_t begin, size_t end, size_t first_number) const {
     for (size_t i = begin; i < end; ++i) {
         if (!is_encoded()) {
@@ -321,6 +322,8 @@ void TextArray::check(size_t begin, size_t end, size_t first_number) const {
                          (type_.index_is_signed ? std::to_string(static_cast<int64_t>(index))
                                                 : std::to_string(index)) +
                          ", its dictionary has " + std::to_string(values_.slots().count));
+            values_.check(static_cast<size_t>(index), "text of the dictionary",
+                          static_cast<size_t>(index));
         }
     }
 }

@@ -60,8 +60,8 @@ class TextValues {
 
     const Slots& slots() const { return slots_; }
 
-    // Throws unless the text lies where it may; to be called for all. `what` and `number` name it
-    // in errors.
+    // Throws unless the text lies where it may; to be called for what is used. `what` and `number`
+    // name it in errors.
     void check(size_t i, const char* what, size_t number) const;
 
     // Of what is checked.
@@ -71,7 +71,7 @@ class TextValues {
     bool is_null(size_t i) const { return layout_ == TextType::Layout::null || slots_.is_null(i); }
     std::string_view text(size_t i) const;  // of what is not null; any bytes
 
-    // At most so many bytes of text lie outside of the slots. Of what is checked.
+    // At most so many bytes of text lie outside of the slots.
     size_t outside_bytes() const;
 
   private:
@@ -80,7 +80,8 @@ class TextValues {
     TextType::Layout layout_ = TextType::Layout::null;
     Slots slots_;
     const uint8_t* fixed_ = nullptr;  // offsets or views, perhaps not aligned
-    const char* data_ = nullptr;      // what offsets lead into
+    int64_t first_offset_ = 0, last_offset_ = 0;
+    const char* data_ = nullptr;  // what offsets lead into; checked for those between these
     std::span<const void* const> view_buffers_;
     const uint8_t* view_buffer_sizes_ = nullptr;  // int64 each, perhaps not aligned
 };
@@ -95,10 +96,9 @@ class TextArray {
 
     size_t count() const { return slots().count; }
 
-    // To be called for all of both before anything else. Texts are numbered from `first_number`
-    // in errors.
-    size_t dictionary_count() const { return is_encoded() ? values_.slots().count : 0; }
-    void check_dictionary(size_t begin, size_t end) const;
+    // To be called for all before anything else. Texts are numbered from
+    // `first_number` in errors. Of a dictionary, which each of many arrays may bring along, only
+    // what is used is looked at.
     void check(size_t begin, size_t end, size_t first_number) const;
 
     bool may_hold_nulls() const {

@@ -55,8 +55,6 @@ TextView view_of(std::string_view text, size_t number, size_t max_characters) {
 void TextBatch::append(const TextColumn& column, Owned<ArrowArray> array,
                        Interruption& interruption) {
     const TextArray texts(column, *array);
-    check_all(texts.dictionary_count(), interruption,
-              [&](size_t begin, size_t end) { texts.check_dictionary(begin, end); });
     const size_t number = first_number_ + count_;
     check_all(texts.count(), interruption,
               [&](size_t begin, size_t end) { texts.check(begin, end, number); });

@@ -842,6 +842,19 @@ def test_what_is_not_looked_at_may_be_anything(encoder: Encoder) -> None:
     assert_same_rows(rows_of_array(vectors), expected)
 
 
+@pytest.mark.parametrize("length", [1 << 40, 1 << 56, 1 << 57], ids=hex)
+def test_nulls_beyond_all_memory(encoder: Encoder, length: int) -> None:
+    """They take up none themselves; nothing is done for each of them before that is seen."""
+    structs = table({"text": null(length)})
+    encoded = Column(b"c", 1, [None, b"\0"], dictionary=null(length))
+    for producer, column in ((Producer(null(length)), None), (Producer(structs), "text")):
+        with pytest.raises(MemoryError) as caught:
+            encoder.encode_arrow(producer, column=column)
+        del caught
+        assert producer.all_released_once()
+    assert encoder.encode_arrow(Producer(encoded)).null_count == 1
+
+
 def test_buffers_that_are_not_aligned(encoder: Encoder) -> None:
     for make in LAYOUTS.values():
         column = make(WITH_NULLS)

@@ -64,11 +64,11 @@ class TextValues {
     // name it in errors.
     void check(size_t i, const char* what, size_t number) const;
 
+    bool are_all_null() const { return layout_ == TextType::Layout::null; }
+
     // Of what is checked.
-    bool may_hold_nulls() const {
-        return layout_ == TextType::Layout::null || slots_.validity != nullptr;
-    }
-    bool is_null(size_t i) const { return layout_ == TextType::Layout::null || slots_.is_null(i); }
+    bool may_hold_nulls() const { return are_all_null() || slots_.validity != nullptr; }
+    bool is_null(size_t i) const { return are_all_null() || slots_.is_null(i); }
     std::string_view text(size_t i) const;  // of what is not null; any bytes
 
     // At most so many bytes of text lie outside of the slots.
@@ -96,7 +96,10 @@ class TextArray {
 
     size_t count() const { return slots().count; }
 
-    // To be called for all before anything else. Texts are numbered from
+    // Whether there is anything but a length, which may be any, that leads to no memory.
+    bool has_buffers() const { return is_encoded() || !values_.are_all_null(); }
+
+    // To be called for all before anything else, if there are buffers. Texts are numbered from
     // `first_number` in errors. Of a dictionary, which each of many arrays may bring along, only
     // what is used is looked at.
     void check(size_t begin, size_t end, size_t first_number) const;

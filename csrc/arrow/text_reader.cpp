@@ -56,8 +56,9 @@ void TextBatch::append(const TextColumn& column, Owned<ArrowArray> array,
                        Interruption& interruption) {
     const TextArray texts(column, *array);
     const size_t number = first_number_ + count_;
-    check_all(texts.count(), interruption,
-              [&](size_t begin, size_t end) { texts.check(begin, end, number); });
+    if (texts.has_buffers())
+        check_all(texts.count(), interruption,
+                  [&](size_t begin, size_t end) { texts.check(begin, end, number); });
     if (texts.count() == 0) return;
     parts_.push_back({std::move(array), texts, count_});
     count_ += texts.count();

@@ -66,18 +66,33 @@ std::shared_ptr<Content> freed_without_gil(std::unique_ptr<Content> content) {
             }};
 }
 
+// Quotes what a producer wrote, which need not be UTF-8.
+py::str message_of(const std::exception& error) {
+    const std::string_view message = error.what();
+    PyObject* string = PyUnicode_DecodeUTF8(
+        message.data(), static_cast<Py_ssize_t>(message.size()), "replace");
+    if (string == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::str>(string);
+}
+
+[[noreturn]] void raise(PyObject* type, const py::object& argument) {
+    py::set_error(type, argument);
+    throw py::error_already_set();
+}
+
 // Runs `work` and translates its errors.
 template <typename Work>
 void run_producer(const Work& work) {
     try {
         run_without_gil(work);
     } catch (const NotTexts& error) {
-        throw py::type_error(error.what());
+        raise(PyExc_TypeError, message_of(error));
+    } catch (const std::invalid_argument& error) {
+        raise(PyExc_ValueError, message_of(error));
     } catch (const ProducerFailed& error) {
-        if (error.code == EINVAL) throw py::value_error(error.what());
+        if (error.code == EINVAL) raise(PyExc_ValueError, message_of(error));
         if (error.code == ENOMEM) throw std::bad_alloc();
-        py::set_error(PyExc_OSError, py::make_tuple(error.code, error.what()));
-        throw py::error_already_set();
+        raise(PyExc_OSError, py::make_tuple(error.code, message_of(error)));
     }
 }
 

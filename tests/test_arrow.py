@@ -393,6 +393,42 @@ def test_columns_that_are_not_there(encoder: Encoder, column: str | None, messag
     assert producer.all_released_once()
 
 
+def test_names_of_columns_are_shown_in_whole_characters(encoder: Encoder) -> None:
+    for name in ("\u4e2d" * 27, "a" + "\u4e2d" * 27, "\U0001f600" * 21, "a" * 81):
+        shown = name.encode()[:80].decode(errors="ignore")
+        for column, message in (
+            (None, f"no column is named, there are '{shown}'$"),
+            ("text", f"no column has the name 'text', there are '{shown}'$"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                encoder.encode_arrow(Producer(table({name: utf8(TEXTS)})), column=column)
+        with pytest.raises(ValueError, match=f"no column has the name '{shown}', there are 'a'$"):
+            encoder.encode_arrow(Producer(table({"a": utf8(TEXTS)})), column=name)
+
+
+def test_table_of_no_columns(encoder: Encoder) -> None:
+    for column, message in ((None, "no column is named"), ("a", "no column has the name 'a'")):
+        producer = Producer(Column(b"+s", 0, [None]))
+        with pytest.raises(ValueError, match=f"{message}, there are none$"):
+            encoder.encode_arrow(producer, column=column)
+        assert producer.all_released_once()
+
+
+def test_what_a_producer_says_need_not_be_utf8(encoder: Encoder) -> None:
+    with pytest.raises(TypeError, match="the Arrow format is 'x\ufffd', expected one of texts"):
+        encoder.encode_arrow(Producer(Column(b"x\xff", 1, [None])))
+    structs = table({"a": utf8(TEXTS)})
+    structs.children[0].name = b"caf\xe9"  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="no column has the name 'a', there are 'caf\ufffd'$"):
+        encoder.encode_arrow(Producer(structs), column="a")
+    for code, error in ((errno.EIO, OSError), (errno.EINVAL, ValueError)):
+        with pytest.raises(error, match="Arrow stream: caf\ufffd") as caught:
+            encoder.encode_arrow(
+                Producer(utf8(FEW), stream=True, **failing(code, b"caf\xe9"))
+            )
+        assert not isinstance(caught.value, UnicodeError)
+
+
 def test_column_of_an_array(encoder: Encoder) -> None:
     producer = Producer(utf8(TEXTS))
     with pytest.raises(ValueError, match="a column is named, but there are none"):

@@ -7,6 +7,8 @@
 #include <string>
 #include <type_traits>
 
+#include "tokenizer/unicode.hpp"
+
 namespace nibblevec {
 
 namespace {
@@ -35,7 +37,12 @@ Number read(const uint8_t* numbers, size_t i) {
 
 std::string quoted(std::string_view name) {
     constexpr size_t kMaxShown = 80;
-    return std::string("'").append(name.substr(0, kMaxShown)).append("'");
+    size_t shown = std::min(name.size(), kMaxShown);
+    // No part of a character.
+    while (shown > 0 && shown < name.size() &&
+           unicode::is_continuation(static_cast<uint8_t>(name[shown])))
+        --shown;
+    return std::string("'").append(name.substr(0, shown)).append("'");
 }
 
 // Schemas
@@ -166,7 +173,7 @@ TextColumn find_text_column(const ArrowSchema& schema, std::optional<std::string
     const auto child_count = static_cast<size_t>(schema.n_children);
     if (child_count > 0 && schema.children == nullptr) fail(what, "its children are missing");
     std::optional<size_t> found;
-    std::string names;
+    std::string names = child_count == 0 ? "none" : "";
     for (size_t i = 0; i < child_count; ++i) {
         const ArrowSchema* child = schema.children[i];
         check_present(child, "Arrow schema of a column");

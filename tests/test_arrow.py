@@ -429,6 +429,14 @@ def test_what_a_producer_says_need_not_be_utf8(encoder: Encoder) -> None:
         assert not isinstance(caught.value, UnicodeError)
 
 
+@pytest.mark.parametrize("column", [0, b"text", ["text"]])
+def test_columns_that_are_no_names(encoder: Encoder, column: Any) -> None:
+    producer = Producer(table({"text": utf8(TEXTS)}))
+    with pytest.raises(TypeError, match=f"^column is {type(column).__name__}, expected str$"):
+        encoder.encode_arrow(producer, column=column)
+    assert producer.given == {"schema": 0, "array": 0, "stream": 0}
+
+
 def test_column_of_an_array(encoder: Encoder) -> None:
     producer = Producer(utf8(TEXTS))
     with pytest.raises(ValueError, match="a column is named, but there are none"):

@@ -47,11 +47,13 @@ def text_batches(obj: Any, column: str | None, nulls: Nulls) -> Iterator[_core.T
         nulls: see `Nulls`.
 
     Raises:
-        TypeError: ``obj`` does not speak it, or the column holds no texts.
+        TypeError: ``obj`` does not speak it, or the column holds no texts; ``column`` is no str.
         ValueError: no column has this name, or one must be named; a text is null and ``nulls`` is
             ``"error"`` (names its row); an array contradicts itself or the specification.
-        OSError: the producer failed.
+        OSError: the producer failed (ValueError or MemoryError where it says EINVAL or ENOMEM).
     """
+    if column is not None and not isinstance(column, str):
+        raise TypeError(f"column is {type(column).__name__}, expected str")
     empty = nulls == "empty"
     if hasattr(obj, "__arrow_c_array__"):
         schema, array = obj.__arrow_c_array__()

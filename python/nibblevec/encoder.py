@@ -550,12 +550,14 @@ class Encoder(SentenceTransformerMethods):
             takes them, and `ArrowVectors.to_numpy` gives an array.
 
         Raises:
-            TypeError: ``obj`` does not speak the interface, or holds no texts.
+            TypeError: ``obj`` does not speak the interface, or holds no texts; ``column`` is no
+                str.
             ValueError: there is no such column, or none is named; a text is not UTF-8, or null
                 with ``nulls="error"`` (names its row); an array contradicts itself or Arrow's
                 specification, as far as can be seen: the interface gives the size of almost no
                 buffer, so a wrong one may crash; further as `encode`.
-            OSError: the producer of a stream failed.
+            OSError: the producer of a stream failed; a ValueError or MemoryError where it says so
+                (EINVAL, as pyarrow does for errors of Python, or ENOMEM).
             ModelFormatError: the tokenizer of the model is not one.
         """
         from nibblevec import arrow

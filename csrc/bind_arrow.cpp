@@ -69,8 +69,8 @@ std::shared_ptr<Content> freed_without_gil(std::unique_ptr<Content> content) {
 // Quotes what a producer wrote, which need not be UTF-8.
 py::str message_of(const std::exception& error) {
     const std::string_view message = error.what();
-    PyObject* string = PyUnicode_DecodeUTF8(
-        message.data(), static_cast<Py_ssize_t>(message.size()), "replace");
+    PyObject* string =
+        PyUnicode_DecodeUTF8(message.data(), static_cast<Py_ssize_t>(message.size()), "replace");
     if (string == nullptr) throw py::error_already_set();
     return py::reinterpret_steal<py::str>(string);
 }

@@ -58,6 +58,9 @@ from nibblevec.tokenizer import PackageTokenizer
 
 DIM = 30
 
+# A text of more is read in pieces of so many.
+PIECE_BYTES = 1 << 15
+
 TEXTS = [
     "a cup of tea",
     "",
@@ -423,9 +426,7 @@ def test_what_a_producer_says_need_not_be_utf8(encoder: Encoder) -> None:
         encoder.encode_arrow(Producer(structs), column="a")
     for code, error in ((errno.EIO, OSError), (errno.EINVAL, ValueError)):
         with pytest.raises(error, match="Arrow stream: caf\ufffd") as caught:
-            encoder.encode_arrow(
-                Producer(utf8(FEW), stream=True, **failing(code, b"caf\xe9"))
-            )
+            encoder.encode_arrow(Producer(utf8(FEW), stream=True, **failing(code, b"caf\xe9")))
         assert not isinstance(caught.value, UnicodeError)
 
 
@@ -521,6 +522,22 @@ def test_bytes_that_are_not_utf8(
     with pytest.raises(ValueError, match=rf"^text 4 is not UTF-8 at byte {position}$"):
         encoder.encode_arrow(producer)
     assert producer.all_released_once()
+
+
+@pytest.mark.parametrize("prompt", ["", "a hot "])
+def test_long_text_that_is_not_utf8(encoder: Encoder, prompt: str) -> None:
+    """A long text is read, and checked, in pieces: it fails where the whole does."""
+    whole = "caf\u00e9 \u4e2d\u6587 tea \U0001f600".encode() * 5000
+    assert len(whole) > 3 * PIECE_BYTES
+    for place in (PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 2, 2 * PIECE_BYTES, len(whole)):
+        for begin in range(place - 3, place + 1):
+            for bad in (b"\xff", b"\x80", b"\xe4\xb8", b"\xf0\x9f\x98", b"\x80\x80\x80\x80"):
+                text = whole[:begin] + bad + whole[begin:]
+                position = first_invalid(text)
+                if position is None:  # it goes on well by chance
+                    continue
+                with pytest.raises(ValueError, match=rf"^text 1 is not UTF-8 at byte {position}$"):
+                    encoder.encode_arrow(Producer(utf8(["tea", text])), prompt=prompt)
 
 
 def test_all_texts_of_few_bytes(encoder: Encoder) -> None:

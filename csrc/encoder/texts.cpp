@@ -82,6 +82,13 @@ size_t append_utf8(const TextView& text, size_t begin, size_t count, size_t numb
     return used + transcode<uint32_t>(text, begin, count, number, utf8);
 }
 
+// `count` bytes from the one at `begin` on.
+void check_bytes(const TextView& text, size_t begin, size_t count, size_t number) {
+    const size_t valid =
+        unicode::count_valid_bytes(static_cast<const uint8_t*>(text.data) + begin, count);
+    if (valid < count) throw InvalidText(number, "is not UTF-8 at byte", begin + valid);
+}
+
 std::string_view as_text(const void* data, size_t byte_count) {
     return {static_cast<const char*>(data), byte_count};
 }
@@ -93,11 +100,7 @@ InvalidText::InvalidText(size_t text, const char* problem, size_t position)
                             std::to_string(position)),
       position(position) {}
 
-void check_utf8(const TextView& text, size_t number) {
-    const size_t valid =
-        unicode::count_valid_bytes(static_cast<const uint8_t*>(text.data), text.length);
-    if (valid < text.length) throw InvalidText(number, "is not UTF-8 at byte", valid);
-}
+void check_utf8(const TextView& text, size_t number) { check_bytes(text, 0, text.length, number); }
 
 std::string_view utf8_of(const TextView& text, size_t number, std::vector<uint8_t>& buffer) {
     if (is_utf8(text)) return as_text(text.data, text.length);
@@ -108,7 +111,8 @@ std::string_view utf8_of(const TextView& text, size_t number, std::vector<uint8_
 Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, std::string_view prompt,
                     const TextView& text, size_t number, const Truncation& truncation,
                     Tokenizer::Scratch& scratch, IdSink& sink, size_t piece_characters) {
-    if (text.width == kUtf8) check_utf8(text, number);
+    const bool is_unchecked = text.width == kUtf8;
+    if (is_unchecked && text.length <= piece_characters) check_utf8(text, number);
     const bool in_place = is_utf8(text) && prompt.empty();
     const std::string_view bytes =
         is_utf8(text) ? as_text(text.data, text.length) : std::string_view();
@@ -132,6 +136,7 @@ Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, std::strin
         while (!bytes.empty() && read + count < text.length &&
                unicode::is_continuation(static_cast<uint8_t>(bytes[read + count])))
             ++count;
+        if (is_unchecked) check_bytes(text, read, count, number);
         std::string_view piece;
         if (in_place) {
             piece = bytes.substr(read - waiting, waiting + count);

@@ -179,17 +179,18 @@ class Producer:
 
     def schema(self, column: Column, *, is_top: bool = True) -> ArrowSchema:
         schema = ArrowSchema(column.format, column.name)
-        children = self._pointers(
-            ArrowSchema, [c and self.schema(c, is_top=False) for c in column.children]
-        )
+        below = [c and self.schema(c, is_top=False) for c in column.children]
+        children = self._pointers(ArrowSchema, below)
         schema.n_children = len(column.children)
         schema.children = children
         if column.dictionary is not None:
-            schema.dictionary = ctypes.pointer(self.schema(column.dictionary, is_top=False))
+            below = [*below, self.schema(column.dictionary, is_top=False)]
+            schema.dictionary = ctypes.pointer(below[-1])
 
         def release(pointer: Any) -> None:
             self._count("schema" if is_top else None, pointer)
-            _release_children(pointer.contents, ReleaseSchema)
+            _release_all(below)
+            pointer.contents.release = ReleaseSchema()
 
         schema.release = ReleaseSchema(release)
         for name, value in column.schema_fields.items():
@@ -208,20 +209,21 @@ class Producer:
         ]
         buffers = (ctypes.c_void_p * len(addresses))(*addresses)
         array.buffers = ctypes.cast(buffers, ctypes.POINTER(ctypes.c_void_p))
-        children = self._pointers(
-            ArrowArray, [c and self.array(c, is_top=False) for c in column.children]
-        )
+        below = [c and self.array(c, is_top=False) for c in column.children]
+        children = self._pointers(ArrowArray, below)
         array.n_children = len(column.children)
         array.children = children
         if column.dictionary is not None:
-            array.dictionary = ctypes.pointer(self.array(column.dictionary, is_top=False))
+            below = [*below, self.array(column.dictionary, is_top=False)]
+            array.dictionary = ctypes.pointer(below[-1])
 
         def release(pointer: Any) -> None:
             self._count("array" if is_top else None, pointer)
             for memory in memories:
                 if memory is not None:
                     memory.free()
-            _release_children(pointer.contents, ReleaseArray)
+            _release_all(below)
+            pointer.contents.release = ReleaseArray()
 
         array.release = ReleaseArray(release)
         for name, value in column.array_fields.items():
@@ -248,14 +250,11 @@ class Producer:
             self.released[name] += 1
 
 
-def _release_children(content: Any, function: Any) -> None:
-    for i in range(content.n_children if content.children else 0):
-        child = content.children[i]
-        if child and child.contents.release:
-            child.contents.release(child)
-    if content.dictionary and content.dictionary.contents.release:
-        content.dictionary.contents.release(content.dictionary)
-    content.release = function()
+def _release_all(structs: list[Any]) -> None:
+    """Those that are there, whatever the struct above them says."""
+    for content in structs:
+        if content and content.release:
+            content.release(ctypes.byref(content))
 
 
 # Columns of texts. `offset` slots of rubbish stand before them.

@@ -418,11 +418,11 @@ def test_table_of_no_columns(encoder: Encoder) -> None:
 
 
 def test_what_a_producer_says_need_not_be_utf8(encoder: Encoder) -> None:
-    with pytest.raises(TypeError, match="the Arrow format is 'x\ufffd', expected one of texts"):
+    with pytest.raises(TypeError, match="the Arrow format is 'x\ufffd', expected"):
         encoder.encode_arrow(Producer(Column(b"x\xff", 1, [None])))
     structs = table({"a": utf8(TEXTS)})
     structs.children[0].name = b"caf\xe9"  # type: ignore[union-attr]
-    with pytest.raises(ValueError, match="no column has the name 'a', there are 'caf\ufffd'$"):
+    with pytest.raises(ValueError, match="there are 'caf\ufffd'"):
         encoder.encode_arrow(Producer(structs), column="a")
     for code, error in ((errno.EIO, OSError), (errno.EINVAL, ValueError)):
         with pytest.raises(error, match="Arrow stream: caf\ufffd") as caught:

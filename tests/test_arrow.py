@@ -609,6 +609,18 @@ HOSTILE: dict[str, tuple[Callable[[], Column], str]] = {
         lambda: changed(utf8(FEW), length=1 << 56, null_count=0),
         "offsets are more than there are addresses",
     ),
+    "bitmap of a length out of all memory": (
+        lambda: changed(utf8([*FEW, None]), length=1 << 56, null_count=-1),
+        "offsets are more than there are addresses",
+    ),
+    "bitmap of views out of all memory": (
+        lambda: changed(utf8_view([*FEW, None]), length=1 << 56, null_count=-1),
+        "views are more than there are addresses",
+    ),
+    "bitmap of indices out of all memory": (
+        lambda: changed(dictionary([*FEW, None], "i"), length=1 << 56, null_count=-1),
+        "indices are more than there are addresses",
+    ),
     "null_count below -1": (lambda: changed(utf8(FEW), null_count=-2), "its null_count is -2"),
     "null_count above length": (
         lambda: changed(utf8(FEW), null_count=4),
@@ -805,6 +817,12 @@ HOSTILE_STRUCTS: dict[str, tuple[Callable[[Column], None], str]] = {
     "longer than its child": (
         lambda t: setattr(t, "length", 4),
         "Arrow array: its length is 3, that of its structs 4",
+    ),
+    "child of a length out of all memory": (
+        lambda t: t.children.__setitem__(
+            1, changed(utf8([*FEW, None]), length=1 << 56, null_count=-1, name=b"text")
+        ),
+        "offsets are more than there are addresses",
     ),
     "beyond its child": (
         lambda t: setattr(t, "offset", 1),

@@ -129,13 +129,17 @@ Slots checked_slots(const ArrowArray& array, const char* what, int64_t least_buf
         fail(what, "its null_count is " + std::to_string(array.null_count) + ", its length " +
                        std::to_string(count));
     Slots slots{nullptr, static_cast<size_t>(begin), static_cast<size_t>(count)};
-    if (least_buffers == 0) return slots;
-    slots.validity = static_cast<const uint8_t*>(array.buffers[0]);
+    if (least_buffers > 0) slots.validity = static_cast<const uint8_t*>(array.buffers[0]);
+    return slots;
+}
+
+// To be called when the other buffers are known to have room for so many slots: all of the bitmap
+// is read.
+void check_null_count(const ArrowArray& array, const Slots& slots, const char* what) {
     const size_t nulls = count_nulls(slots);
     if (array.null_count >= 0 && static_cast<size_t>(array.null_count) != nulls)
         fail(what, "its null_count is " + std::to_string(array.null_count) + ", but " +
                        std::to_string(nulls) + " are null");
-    return slots;
 }
 
 // Those of a child that its structs take up.
@@ -199,12 +203,13 @@ TextValues::TextValues(Layout layout, const ArrowArray& array, const Slots* stru
     const bool has_views = layout == Layout::utf8_view;
     // Behind the views come buffers of text, any number, and last the sizes of these.
     constexpr int64_t kMaxViewBuffers = std::numeric_limits<int32_t>::max();
-    slots_ = checked_slots(array, what, 3, has_views ? 3 + kMaxViewBuffers : 3);
-    slots_ = narrowed(slots_, structs, what);
+    const Slots all = checked_slots(array, what, 3, has_views ? 3 + kMaxViewBuffers : 3);
+    slots_ = narrowed(all, structs, what);
     fixed_ = static_cast<const uint8_t*>(array.buffers[1]);
-    const size_t end = slots_.begin + slots_.count;
+    const size_t end = all.begin + all.count;
     if (has_views) {
-        if (slots_.count > 0) check_buffer(fixed_, end, kViewBytes, what, "views");
+        if (all.count > 0) check_buffer(fixed_, end, kViewBytes, what, "views");
+        check_null_count(array, all, what);
         view_buffers_ = {array.buffers + 2, static_cast<size_t>(array.n_buffers - 3)};
         const void* sizes = array.buffers[array.n_buffers - 1];
         check_buffer(sizes, view_buffers_.size(), sizeof(int64_t), what, "sizes of buffers");
@@ -217,9 +222,10 @@ TextValues::TextValues(Layout layout, const ArrowArray& array, const Slots* stru
         return;
     }
     data_ = static_cast<const char*>(array.buffers[2]);
-    if (slots_.count == 0) return;  // there may be no offset at all
+    if (all.count == 0) return;  // there may be no offset at all
     check_buffer(fixed_, end + 1, layout == Layout::utf8 ? sizeof(int32_t) : sizeof(int64_t), what,
                  "offsets");
+    check_null_count(array, all, what);
     first_offset_ = offset_at(0);
     last_offset_ = offset_at(slots_.count);
     if (first_offset_ < 0) fail(what, "its first offset is " + std::to_string(first_offset_));
@@ -306,15 +312,18 @@ TextArray::TextArray(const TextColumn& column, const ArrowArray& array) : type_(
     const char* what = "Arrow array";
     if (!is_encoded()) {
         values_ = TextValues(type_.layout, *texts, structs, what);
+        if (structs != nullptr) check_null_count(array, structs_, "Arrow struct");
         return;
     }
-    indices_ = narrowed(checked_slots(*texts, what, 2, 2), structs, what);
-    if (indices_.count > 0)
-        check_buffer(texts->buffers[1], indices_.begin + indices_.count, type_.index_width, what,
-                     "indices");
+    const Slots all = checked_slots(*texts, what, 2, 2);
+    indices_ = narrowed(all, structs, what);
+    if (all.count > 0)
+        check_buffer(texts->buffers[1], all.begin + all.count, type_.index_width, what, "indices");
+    check_null_count(*texts, all, what);
     index_bytes_ = static_cast<const uint8_t*>(texts->buffers[1]);
     if (texts->dictionary == nullptr) fail(what, "its dictionary is missing");
     values_ = TextValues(type_.layout, *texts->dictionary, nullptr, "Arrow dictionary");
+    if (structs != nullptr) check_null_count(array, structs_, "Arrow struct");
 }
 
 void TextArray::check(size_t begin, size_t end, size_t first_number) const {

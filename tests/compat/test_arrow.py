@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -399,3 +400,40 @@ def test_vectors_may_be_used_by_all_at_once(
     assert_same_bits(numpy_of(held[1].to_arrow()), expected)
     assert_same_bits(held[2], expected)
     assert_same_bits(numpy_of(held[3]), expected)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc/self/statm")
+def test_memory_is_flat(texts: list[str | None]) -> None:
+    encoder = Encoder(threads=1)
+    few = texts[6:306]
+    table = pa.table({"text": few})
+    encoded = table["text"].dictionary_encode()
+    frame = pl.DataFrame({"text": few})
+    series = pd.Series(few, dtype="str")
+    embed = EncodeColumn(encoder, output="v", list_type="list")
+    connection: Any
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")
+
+        def call() -> None:
+            vectors = encoder.encode_arrow(table, column="text")
+            pa.array(vectors)
+            pa.chunked_array(vectors)
+            encoder.encode_arrow(encoded)
+            embed(table)
+            pl.Series(encoder.encode_arrow(frame["text"]))
+            pd.Series.from_arrow(encoder.encode_arrow(series))
+            encoder.encode_arrow(connection.from_arrow(table), column="text")
+            with pytest.raises(ValueError, match="is null"):
+                encoder.encode_arrow(table, column="text", nulls="error")
+
+        def calls(count: int) -> int:
+            for _ in range(count):
+                call()
+            gc.collect()
+            with open("/proc/self/statm", encoding="ascii") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+        before = calls(200)
+        # A leak of one column of vectors in each call would be 600 MB.
+        assert calls(1000) - before < 8 << 20

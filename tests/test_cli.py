@@ -400,6 +400,8 @@ def test_output_that_cannot_be(encode: Encode, out: str, message: str) -> None:
         (["in.txt", "-o", "out.npy", "--truncate-dim", "1.5"], "--truncate-dim"),
         (["in.txt", "-o", "out.npy", "--threads", "0"], "--threads"),
         (["in.txt", "-o", "out.npy", "--truncate-dim", "31"], "truncate_dim 31 is not in 1..30"),
+        (["in.CSV", "-o", "out.npy"], "in.CSV: only files with a text a line and JSON lines"),
+        (["in.txt", "in.txt.gz", "-o", "out.npy"], "in.txt.gz: only files with a text a line"),
         (["in.txt", "-o", "out.npy", "--max-length", "0"], "--max-length"),
         (["in.txt", "-o", "out.npy", "--prompt-name", "x"], "no prompt has the name 'x'"),
         (["in.txt", "-o", "out.npy", "--precision", "int8"], "no ranges are stored for 30 dims"),
@@ -409,9 +411,9 @@ def test_output_that_cannot_be(encode: Encode, out: str, message: str) -> None:
     ],
 )
 def test_bad_usage(encode: Encode, arguments: list[str], message: str) -> None:
-    write("in.txt", TEXTS)
+    names = sorted(write(name, TEXTS) for name in ("in.txt", "in.CSV", "in.txt.gz"))
     assert_fails(encode(*arguments), 2, message)
-    assert os.listdir() == ["in.txt"]
+    assert sorted(os.listdir()) == names
 
 
 @posix_only
@@ -728,6 +730,31 @@ def test_full_stdout(model: Path, count: int) -> None:
         done = run("encode", source, "-o", "-", "--model", str(model), "--quiet", stdout=full)
     assert done.returncode == 1
     assert done.stderr.decode() == "Error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [("info",), ("verify",), ("convert", "bundled", "x.gguf")])
+def test_full_stdout_of_other_commands(arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = run(*arguments, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.decode() == "Error: [Errno 28] No space left on device\n"
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("number", "arguments", "name"),
+    [(0, ["-", "-o", "out.npy"], "stdin"), (1, ["in.txt", "-o", "-"], "stdout")],
+)
+def test_closed_stream(model: Path, number: int, arguments: list[str], name: str) -> None:
+    write("in.txt", TEXTS)
+    done = run(
+        "encode", *arguments, "--model", str(model), "--quiet",
+        preexec_fn=lambda: os.close(number),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.decode() == f"Error: [Errno 9] Bad file descriptor: '{name}'\n"
+    assert os.listdir() == ["in.txt"]
 
 
 @posix_only

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import sys
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 STANDARD_STREAM = "-"
 JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
+
+# Files whose lines are no texts, or which have none.
+OTHER_SUFFIXES = (
+    *(".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".xlsx", ".pdf"),
+    *(".gz", ".bz2", ".xz", ".zst", ".zip"),
+)
 
 # What `numpy.save` reserves for the header of an array of two dimensions, whatever its length.
 NPY_HEADER_BYTES = 128
@@ -59,7 +66,7 @@ def read_lines(path: str) -> Iterator[str]:
     """
     if path == STANDARD_STREAM:
         with errors_named("stdin"):
-            yield from _lines(sys.stdin.buffer, "stdin")
+            yield from _lines(_opened(sys.stdin).buffer, "stdin")
     else:
         with errors_named(path), open(path, "rb") as file:
             yield from _lines(file, path)
@@ -110,6 +117,13 @@ def text_under(key: str, record: dict[str, Any], name: str, number: int) -> str:
         what = f"a lone surrogate at character {error.start} of the text"
         raise InputError(f"{name}, line {number}: {what}") from None
     return text
+
+
+def _opened(stream: TextIO | None) -> TextIO:
+    """A standard stream; Python has None where it was closed before the process began."""
+    if stream is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return stream
 
 
 class VectorWriter(Protocol):
@@ -205,14 +219,15 @@ def vector_writer(path: str, columns: int, dtype: np.dtype[Any]) -> Iterator[Vec
         OSError: it cannot be written (names ``path``); any other, if it names a file of its own.
     """
     if path == STANDARD_STREAM:
-        writer = JsonLinesWriter(sys.stdout.buffer, columns, dtype)
+        with errors_named("stdout"):
+            stdout = _opened(sys.stdout)
         try:
-            yield writer
-            sys.stdout.buffer.flush()
+            yield JsonLinesWriter(stdout.buffer, columns, dtype)
+            stdout.buffer.flush()
         except OSError:
             # What is left in the buffer must not fail again when the interpreter ends.
             with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
             raise
         return
     suffix = os.path.splitext(path)[1].lower()

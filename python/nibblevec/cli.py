@@ -42,7 +42,21 @@ NORMALIZATIONS = {
 }
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands that end with a line of words and exit code 1, not a traceback, if they fail."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # click ends quietly when the reader of stdout went away
+        except NotADirectoryError as error:
+            raise click.ClickException(f"{error.filename}: not a folder") from error
+        except (ImportError, OSError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="nibblevec", prog_name="nibblevec")
 def main() -> None:
     """Static text embeddings straight from a 4-bit table."""
@@ -139,26 +153,22 @@ def encode(
     OUT appears when it is complete: it is written beside its final name and then renamed.
     """
     _check_output(out, inputs)
+    _check_lines_are_texts(inputs, "INPUT...")
     if context.get_parameter_source("column") is ParameterSource.COMMANDLINE and not any(
         path.lower().endswith(batch.JSON_LINES_SUFFIXES) for path in inputs
     ):
         suffixes = " or ".join(batch.JSON_LINES_SUFFIXES)
         raise click.BadParameter(f"no INPUT ends in {suffixes}", param_hint="--column")
-    try:
-        with _ending_at_sigterm():
-            encoder = _encoder(model, max_length, threads)
-            options: dict[str, Any] = {
-                "truncate_dim": truncate_dim,
-                "normalize_embeddings": normalize,
-                "precision": precision,
-                "prompt_name": prompt_name,
-                "show_progress_bar": False,
-            }
-            rows, seconds = _encode(batch.read_texts(inputs, column), out, encoder, options, quiet)
-    except BrokenPipeError:
-        raise  # click ends quietly when the reader of stdout went away
-    except (OSError, ValueError) as error:
-        raise _failure(error) from error
+    with _ending_at_sigterm():
+        encoder = _encoder(model, max_length, threads)
+        options: dict[str, Any] = {
+            "truncate_dim": truncate_dim,
+            "normalize_embeddings": normalize,
+            "precision": precision,
+            "prompt_name": prompt_name,
+            "show_progress_bar": False,
+        }
+        rows, seconds = _encode(batch.read_texts(inputs, column), out, encoder, options, quiet)
     if not quiet:
         rate = rows / seconds if seconds > 0 else 0.0
         click.echo(f"{rows} texts in {seconds:.2f} s ({rate:.0f} rows/s)", err=True)
@@ -213,6 +223,16 @@ def _take(texts: Iterator[str]) -> list[str]:
     return block
 
 
+def _check_lines_are_texts(paths: tuple[str, ...], argument: str) -> None:
+    for path in paths:
+        if path.lower().endswith(batch.OTHER_SUFFIXES):
+            raise click.BadParameter(
+                f"{path}: only files with a text a line and JSON lines are read (if it is one, give"
+                " it on stdin, as -)",
+                param_hint=argument,
+            )
+
+
 def _check_output(out: str, inputs: tuple[str, ...]) -> None:
     """Refuse before any work what would only fail, or destroy an input, at its end."""
     if out == batch.STANDARD_STREAM:
@@ -250,12 +270,6 @@ def _ending_at_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _failure(error: Exception) -> click.ClickException:
-    if isinstance(error, NotADirectoryError):
-        return click.ClickException(f"{error.filename}: not a folder")
-    return click.ClickException(str(error))
 
 
 def _is_bundled(model: str | None) -> bool:
@@ -368,20 +382,17 @@ def evaluate(
         for option, given in (("--split", split), ("--skip-identical-ids", skip_identical_ids)):
             if given:
                 raise click.BadParameter("no DATA is a folder", param_hint=option)
-    try:
-        _evaluate(
-            model,
-            data,
-            truncate_dims,
-            precisions,
-            fit_ranges,
-            split,
-            skip_identical_ids,
-            as_json,
-            quiet,
-        )
-    except (ImportError, OSError, ValueError) as error:
-        raise _failure(error) from error
+    _evaluate(
+        model,
+        data,
+        truncate_dims,
+        precisions,
+        fit_ranges,
+        split,
+        skip_identical_ids,
+        as_json,
+        quiet,
+    )
 
 
 def _evaluate(
@@ -450,13 +461,10 @@ def info(model: str | None) -> None:
     from nibblevec import kernels
     from nibblevec.threads import thread_count
 
-    try:
-        loaded = _load(model)
-        tokenizer = loaded.load_tokenizer()
-        names = kernels()
-        threads = thread_count(None)
-    except (OSError, ValueError) as error:
-        raise _failure(error) from error
+    loaded = _load(model)
+    tokenizer = loaded.load_tokenizer()
+    names = kernels()
+    threads = thread_count(None)
     table = loaded.table
     others = f" (also: {', '.join(names[1:])})" if names[1:] else ""
     kept = loaded.truncate_dim
@@ -551,11 +559,8 @@ def convert(
     refused. OUT appears when it is complete, and is then loaded and compared with MODEL.
     """
     _check_target(model, out, force)
-    try:
-        with _ending_at_sigterm():
-            lines = _convert(model, out, layout, row_format, name, license_, threads)
-    except (OSError, ValueError) as error:
-        raise _failure(error) from error
+    with _ending_at_sigterm():
+        lines = _convert(model, out, layout, row_format, name, license_, threads)
     _print_lines(lines)
 
 
@@ -661,15 +666,13 @@ def verify(model: str | None, texts: tuple[str, ...], column: str) -> None:
     """
     from itertools import chain
 
+    _check_lines_are_texts(texts, "TEXTS...")
     from nibblevec.verification import BUILT_IN_TEXTS, Difference
     from nibblevec.verification import verify as compare
 
-    try:
-        outcome = compare(
-            _load(model), _load(model), chain(BUILT_IN_TEXTS, batch.read_texts(texts, column))
-        )
-    except (OSError, ValueError) as error:
-        raise _failure(error) from error
+    outcome = compare(
+        _load(model), _load(model), chain(BUILT_IN_TEXTS, batch.read_texts(texts, column))
+    )
     if isinstance(outcome, Difference):
         where = "the tables differ"
         if outcome.row is not None:

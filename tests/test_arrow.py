@@ -1181,6 +1181,9 @@ def test_as_numpy(encoder: Encoder) -> None:
     assert array.flags.aligned
     assert not array.flags.writeable
     assert np.shares_memory(array, vectors.to_numpy())
+    assert np.shares_memory(array, np.asarray(vectors))
+    assert not np.shares_memory(array, np.array(vectors))
+    assert np.asarray(vectors, np.float64).dtype == np.float64
     rows = expected_rows(encoder, WITH_NULLS)
     for row, expected in zip(array, rows, strict=True):
         if expected is None:

@@ -249,7 +249,7 @@ class Arrow:
         self._texts = texts
 
     def __iter__(self) -> Iterator[object]:
-        return (SimpleNamespace(text=text) for text in self._texts)
+        return (SimpleNamespace(as_py=lambda text=text: text) for text in self._texts)
 
     def to_pylist(self) -> list[Any]:
         return self._texts
@@ -278,7 +278,10 @@ class Frame(Series):
 def test_collections_of_texts(
     encoder: Encoder, collect: Callable[[list[str]], Any], count: int
 ) -> None:
-    assert_same_bits(encoder.encode(collect(TEXTS[:count])), encoder.encode(TEXTS[:count]))
+    expected = encoder.encode(TEXTS[:count])
+    assert_same_bits(encoder.encode(collect(TEXTS[:count])), expected)
+    arrays = list(encoder.encode_iter(collect(TEXTS[:count]), batch_size=2))
+    assert_same_bits(np.concatenate([expected[:0], *arrays]), expected)
 
 
 def test_a_table_is_no_collection_of_texts(encoder: Encoder) -> None:

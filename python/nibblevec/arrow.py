@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from nibblevec import _core
 
@@ -104,6 +104,9 @@ class ArrowVectors:
         array = self._whole().array
         array.flags.writeable = False
         return array
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.to_numpy(), dtype, copy=copy)
 
     def _whole(self) -> _core.VectorRows:
         if len(self._parts) != 1:

@@ -484,6 +484,9 @@ class Encoder(SentenceTransformerMethods):
         if isinstance(texts, str):  # an iterable of its characters
             raise TypeError("expected an iterable of str, not str")
         check_iterable(texts, "an iterable of str")
+        if hasattr(texts, "to_pylist"):  # an array of pyarrow, which gives objects of its own
+            scalars: Iterable[Any] = texts
+            texts = (scalar.as_py() for scalar in scalars)
         digits = checked_precision(precision)
         call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads)
         stored = stored_ranges(self.ranges, call.kind) if has_ranges(digits) else None

@@ -1,13 +1,6 @@
 // libFuzzer's entry to the Arrow C interface: producers that tell the truth, or lie where it can be
 // seen. No error of memory, all that was handed out released once, the texts of an honest producer
-// as they are, and vectors out that say the same of nulls. From the root, with clang:
-//
-//   clang++ -std=c++20 -O1 -g -Icsrc -fsanitize=fuzzer,address,undefined \
-//       -fno-sanitize-recover=undefined tests/fuzz/fuzz_arrow.cpp csrc/arrow/*.cpp \
-//       csrc/encoder/{call,texts}.cpp csrc/tokenizer/*.cpp build/fuzz/*.o -o build/fuzz/fuzz_arrow
-//   build/fuzz/fuzz_arrow -max_total_time=600 -max_len=4000
-//
-// build/fuzz/*.o are the kernels, see CONTRIBUTING.md.
+// as they are, and vectors out that say the same of nulls. CONTRIBUTING.md builds it.
 #include <algorithm>
 #include <array>
 #include <cmath>

@@ -18,7 +18,6 @@ from sentence_transformers.util.quantization import quantize_embeddings
 
 from nibblevec import Encoder, semantic_search
 from nibblevec.encoder import BUNDLED_MODEL
-from nibblevec.formats import load_model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text(encoding="utf-8")
 POTION = "minishlab/potion-base-8M"
@@ -52,7 +51,7 @@ def value_of(cell: str, model: Any, folder: str, out: Path) -> Any:
     """Of the last expression, the statements before it having run."""
     names: dict[str, Any] = {
         "Encoder": Encoder, "StaticModel": StaticModel, "TextEmbedding": TextEmbedding,
-        "load_model": load_model, "np": np, "potion": POTION,
+        "np": np, "potion": POTION,
         "SentenceTransformer": SentenceTransformer, "util": util,
         "quantize_embeddings": quantize_embeddings, "semantic_search": semantic_search,
         "folder": folder, "model": model, "out": out, "texts": TEXTS, "vectors": VECTORS,

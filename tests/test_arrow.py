@@ -51,8 +51,8 @@ from arrow_by_hand import (
 from bits import FloatArray, assert_same_bits
 from tiny_models import TOKENIZER, write_model
 
-from nibblevec import Encoder, arrow
-from nibblevec.arrow import ArrowVectors
+from nibblevec import Encoder, arrow, arrow_columns
+from nibblevec.arrow_columns import ArrowVectors
 from nibblevec.encoder import BLOCK_TEXTS
 from nibblevec.tokenizer import PackageTokenizer
 
@@ -1168,7 +1168,7 @@ def test_lists_come_in_arrays_of_few_numbers(
 ) -> None:
     texts = [f"tea {row}" if row % 7 else None for row in range(100)]
     vectors = encoder.encode_arrow(Producer(utf8(texts)), list_type="list")
-    monkeypatch.setattr(arrow, "MAX_LIST_NUMBERS", numbers)
+    monkeypatch.setattr(arrow_columns, "MAX_LIST_NUMBERS", numbers)
     arrays = list(stream_of_rows(vectors))
     most = max(8, numbers // DIM // 8 * 8)
     assert [len(rows) for rows in arrays] == [min(most, 100 - i) for i in range(0, 100, most)]
@@ -1367,6 +1367,11 @@ def test_encode_column_is_small_when_pickled(folder: Path) -> None:
         other = pickle.loads(stored)
         assert other._options == encode._options
         assert other._encoder.__getstate__() == encode._encoder.__getstate__()
+
+
+def test_what_a_callable_says_of_itself(encoder: Encoder) -> None:
+    callable_ = arrow.EncodeColumn(encoder, column="body", output="v")
+    assert repr(callable_) == f"EncodeColumn({encoder!r}, column='body', output='v')"
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     import tokenizers
     import torch
 
-    from nibblevec.arrow import ArrowVectors, ListType
-    from nibblevec.arrow import Nulls as ArrowNulls
+    from nibblevec.arrow_columns import ArrowVectors, ListType
+    from nibblevec.arrow_columns import Nulls as ArrowNulls
     from nibblevec.model import Model
     from nibblevec.precision import Precision
     from nibblevec.similarity import SimilarityName
@@ -563,14 +563,14 @@ class Encoder(SentenceTransformerMethods):
                 (EINVAL, as pyarrow does for errors of Python, or ENOMEM).
             ModelFormatError: the tokenizer of the model is not one.
         """
-        from nibblevec import arrow
+        from nibblevec import arrow_columns
 
-        arrow.check_choice(nulls, arrow.Nulls, "nulls")
-        arrow.check_choice(list_type, arrow.ListType, "list_type")
+        arrow_columns.check_choice(nulls, arrow_columns.Nulls, "nulls")
+        arrow_columns.check_choice(list_type, arrow_columns.ListType, "list_type")
         call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads)
         parts = []
         cut_texts = taken = 0
-        for batch in arrow.text_batches(obj, column, nulls):
+        for batch in arrow_columns.text_batches(obj, column, nulls):
             rows = _core.VectorRows(batch, call.kind.dims)
             for block in _blocks(batch, BLOCK_TEXTS):
                 cut_texts += self._encode_block(
@@ -583,7 +583,7 @@ class Encoder(SentenceTransformerMethods):
             parts.append(rows)
             taken += len(batch)
         self._report_truncation(cut_texts, taken)
-        return arrow.ArrowVectors(parts, call.kind.dims, list_type)
+        return arrow_columns.ArrowVectors(parts, call.kind.dims, list_type)
 
     def _vector_blocks(
         self, texts: tuple[str, ...], call: _Call, shown_step: int | None, into: FloatArray

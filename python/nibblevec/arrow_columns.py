@@ -1,0 +1,127 @@
+"""Columns of texts and of vectors, by the Arrow C interface: whoever speaks it, and no package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from nibblevec import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# What a text that is null gives: a null, what an empty text gives, or a ValueError.
+Nulls = Literal["null", "empty", "error"]
+
+# What a vector is to Arrow: FixedSizeList<float32>[dims], or List<float32>.
+ListType = Literal["fixed", "list"]
+
+# A List has int32 offsets: so many numbers at most are in one array.
+MAX_LIST_NUMBERS = (1 << 31) - 1
+
+
+def check_choice(value: object, choices: Any, name: str) -> None:
+    """Refuse what is none of a Literal's values.
+
+    Raises:
+        ValueError: it is not (names ``name`` and the values).
+    """
+    known = get_args(choices)
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r:.80}")
+
+
+def text_batches(obj: Any, column: str | None, nulls: Nulls) -> Iterator[_core.TextBatch]:
+    """The texts of an object that speaks the Arrow C interface, checked, a few arrays at a time.
+
+    Args:
+        obj: has ``__arrow_c_array__`` or ``__arrow_c_stream__``; what it hands out is released
+            when it has been read, or when the iterator is closed.
+        column: where ``obj`` gives structs (a table): the column of this name.
+        nulls: see `Nulls`.
+
+    Raises:
+        TypeError: ``obj`` does not speak it, or the column holds no texts; ``column`` is no str.
+        ValueError: no column has this name, or one must be named; a text is null and ``nulls`` is
+            ``"error"`` (names its row); an array contradicts itself or the specification.
+        OSError: the producer failed (ValueError or MemoryError where it says EINVAL or ENOMEM).
+    """
+    if column is not None and not isinstance(column, str):
+        raise TypeError(f"column is {type(column).__name__}, expected str")
+    empty = nulls == "empty"
+    if hasattr(obj, "__arrow_c_array__"):
+        schema, array = obj.__arrow_c_array__()
+        reader = _core.TextReader.of_array(schema, array, column=column, nulls_are_empty=empty)
+    elif hasattr(obj, "__arrow_c_stream__"):
+        stream = obj.__arrow_c_stream__()
+        reader = _core.TextReader.of_stream(stream, column=column, nulls_are_empty=empty)
+    else:
+        raise TypeError(
+            f"{type(obj).__name__} has neither __arrow_c_array__ nor __arrow_c_stream__"
+        )
+    while (batch := reader.read()) is not None:
+        if nulls == "error" and batch.first_null is not None:
+            raise ValueError(f"text {batch.first_number + batch.first_null} is null")
+        yield batch
+
+
+class ArrowVectors:
+    """A column of vectors, float32 [dims] each or null, that any Arrow library takes.
+
+    ``pyarrow.array(vectors)``, ``pyarrow.chunked_array(vectors)``, ``polars.Series(vectors)`` and
+    the like copy nothing. The memory lives for as long as anybody uses it.
+
+    See `Encoder.encode_arrow`.
+    """
+
+    def __init__(self, parts: Sequence[_core.VectorRows], dims: int, list_type: ListType) -> None:
+        """Use `Encoder.encode_arrow`."""
+        self._parts = list(parts)
+        self._dims = dims
+        self._list_type = list_type
+
+    @property
+    def dims(self) -> int:
+        """Length of a vector."""
+        return self._dims
+
+    @property
+    def null_count(self) -> int:
+        """How many are null."""
+        return sum(part.null_count for part in self._parts)
+
+    def to_numpy(self) -> NDArray[np.float32]:
+        """The vectors, float32 [n, dims], read-only; NaN in the rows of nulls.
+
+        Nothing is copied, unless they came from several arrays and are put together now.
+        """
+        array = self._whole().array
+        array.flags.writeable = False
+        return array
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.to_numpy(), dtype, copy=copy)
+
+    def _whole(self) -> _core.VectorRows:
+        if len(self._parts) != 1:
+            self._parts = [_core.VectorRows.joined(self._parts, self._dims)]
+        return self._parts[0]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __arrow_c_schema__(self) -> object:
+        return _core.arrow_schema(self._dims, self._list_type)
+
+    # What consumers may ask for is one of what `encode_arrow` was asked for already.
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
+        array = _core.arrow_array(self._whole(), self._list_type)
+        return self.__arrow_c_schema__(), array
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return _core.arrow_stream(self._parts, self._dims, self._list_type, MAX_LIST_NUMBERS)
+
+    def __repr__(self) -> str:
+        return f"ArrowVectors({len(self)}, dims={self._dims}, list_type={self._list_type!r})"

@@ -736,6 +736,19 @@ def test_example_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @needs_libraries
+def test_command_measures_more_dims_than_a_model_keeps(
+    model: Path, sets: list[str], tmp_path: Path
+) -> None:
+    Encoder(model, truncate_dim=8).save_pretrained(tmp_path / "short")
+    result = run(tmp_path / "short", sets[0], "--truncate-dim", "30", "--json")
+    expected = run(model, sets[0], "--json")
+    assert result.exit_code == expected.exit_code == 0, result.output
+    assert json.loads(result.stdout)["results"] == json.loads(expected.stdout)["results"]
+    kept = json.loads(run(tmp_path / "short", sets[0], "--json").stdout)["results"]
+    assert [entry["dims"] for entry in kept] == [8]
+
+
+@needs_libraries
 def test_command_gives_json(model: Path, sets: list[str]) -> None:
     result = run(model, *sets, "--truncate-dim", "30,7", "--json")
     assert result.exit_code == 0, result.output

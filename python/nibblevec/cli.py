@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from nibblevec import batch
-from nibblevec.precision import PRECISIONS, checked_precision, ranges_in_words
+from nibblevec.precision import PRECISIONS, checked_precision, has_ranges, ranges_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -374,51 +374,18 @@ def evaluate(
 
     Needs the extra "eval": pip install 'nibblevec[eval]'.
     """
-    paths = [os.path.realpath(path) for path in data]
-    for number, path in enumerate(paths):
-        if path in paths[:number]:
-            raise click.BadParameter(f"{data[number]} is given twice", param_hint="DATA...")
-    if not any(map(os.path.isdir, data)):
-        for option, given in (("--split", split), ("--skip-identical-ids", skip_identical_ids)):
-            if given:
-                raise click.BadParameter("no DATA is a folder", param_hint=option)
-    _evaluate(
-        model,
-        data,
-        truncate_dims,
-        precisions,
-        fit_ranges,
-        split,
-        skip_identical_ids,
-        as_json,
-        quiet,
-    )
-
-
-def _evaluate(
-    model: str,
-    data: tuple[str, ...],
-    truncate_dims: list[int] | None,
-    precisions: list[Precision],
-    fit_ranges: bool,
-    split: str | None,
-    skip_identical_ids: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
     import json
 
     from nibblevec import Encoder, evaluation
-    from nibblevec.precision import has_ranges
 
+    _check_sets(data, split, skip_identical_ids)
     if fit_ranges and not any(map(has_ranges, precisions)):
         raise click.BadParameter("no --precision int8 or uint8", param_hint="--fit-ranges")
     evaluation.check_installed()
     encoder = Encoder(None if _is_bundled(model) else model)
-    largest = encoder.get_embedding_dimension()
-    truncate_dims = truncate_dims or [largest]
-    if max(truncate_dims) > largest:
-        problem = f"{max(truncate_dims)} is not in the range 1<=x<={largest}."
+    truncate_dims = truncate_dims or [encoder.get_embedding_dimension()]
+    if max(truncate_dims) > encoder.table.dim:
+        problem = f"{max(truncate_dims)} is not in the range 1<=x<={encoder.table.dim}."
         raise click.BadParameter(problem, param_hint="--truncate-dim")
     for dims, precision in product(truncate_dims, filter(has_ranges, precisions)):
         if not fit_ranges and evaluation.ranges_needed(encoder, dims) not in encoder.ranges:
@@ -449,6 +416,17 @@ def _evaluate(
         click.echo(json.dumps(content, indent=2, ensure_ascii=False))
     else:
         click.echo(evaluation.as_table(results))
+
+
+def _check_sets(data: tuple[str, ...], split: str | None, skip_identical_ids: bool) -> None:
+    paths = [os.path.realpath(path) for path in data]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise click.BadParameter(f"{data[number]} is given twice", param_hint="DATA...")
+    if not any(map(os.path.isdir, data)):
+        for option, given in (("--split", split), ("--skip-identical-ids", skip_identical_ids)):
+            if given:
+                raise click.BadParameter("no DATA is a folder", param_hint=option)
 
 
 @main.command()

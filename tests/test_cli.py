@@ -553,6 +553,8 @@ def command(*arguments: str) -> list[str]:
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     options.setdefault("stdout", subprocess.PIPE)
+    # With it a failing stdout has nothing left that could fail again.
+    options.setdefault("env", {**os.environ, "PYTHONUNBUFFERED": ""})
     return subprocess.run(
         command(*arguments), stderr=subprocess.PIPE, timeout=60, check=False, **options
     )

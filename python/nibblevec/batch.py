@@ -206,6 +206,17 @@ class JsonLinesWriter:
 WRITERS: dict[str, Any] = {".npy": NpyWriter, **dict.fromkeys(JSON_LINES_SUFFIXES, JsonLinesWriter)}
 
 
+def discard_unwritten() -> None:
+    """What a stdout that takes no more has in its buffer must not fail again at the very end."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextmanager
 def vector_writer(path: str, columns: int, dtype: np.dtype[Any]) -> Iterator[VectorWriter]:
     """A writer for ``path``, by its suffix, or JSON lines on stdout for ``"-"``.
@@ -225,9 +236,7 @@ def vector_writer(path: str, columns: int, dtype: np.dtype[Any]) -> Iterator[Vec
             yield JsonLinesWriter(stdout.buffer, columns, dtype)
             stdout.buffer.flush()
         except OSError:
-            # What is left in the buffer must not fail again when the interpreter ends.
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+            discard_unwritten()
             raise
         return
     suffix = os.path.splitext(path)[1].lower()

@@ -53,6 +53,7 @@ class _Commands(click.Group):
         except NotADirectoryError as error:
             raise click.ClickException(f"{error.filename}: not a folder") from error
         except (ImportError, OSError, ValueError) as error:
+            batch.discard_unwritten()
             raise click.ClickException(str(error)) from error
 
 

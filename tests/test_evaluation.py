@@ -27,11 +27,11 @@ from nibblevec.evaluation import (
     PairSet,
     RetrievalSet,
     evaluate,
+    fit_ranges,
     means,
     read_pair_set,
     read_retrieval_set,
     read_set,
-    texts_of,
 )
 from nibblevec.precision import PRECISIONS
 
@@ -236,13 +236,18 @@ def test_ranges_of_a_set(model: Path, similarity: Any) -> None:
     documents = {"1": "a cup of tea", "2": "the stock market fell", "3": "able"}
     retrieval = RetrievalSet("r", documents, {"a": "hot cup", "b": "fell"}, {"a": {"1": 1}})
     pairs = PairSet("p", ["tea", "cup", "able"], ["hot", "tea", "play"], [1.0, 2.0, 3.0])
-    assert texts_of(retrieval) == [*documents.values()]
-    assert texts_of(pairs) == ["tea", "cup", "able", "hot", "tea", "play"]
-    for data in (retrieval, pairs):
-        encoder = Encoder(model, similarity_fn_name=similarity)
+    sentences = ["tea", "cup", "able", "hot", "tea", "play"]
+    for data, texts in ((retrieval, [*documents.values()]), (pairs, sentences)):
+        options: Any = {"similarity_fn_name": similarity, "prompts": {"passage": "hot drink "}}
+        encoder, by_hand = Encoder(model, **options), Encoder(model, **options)
+        del encoder.prompts["document"]
         with pytest.raises(ValueError, match="no ranges are stored for 30 dims"):
             evaluate(encoder, data, precisions=["int8"])
-        encoder.fit_ranges(texts_of(data), truncate_dim=[8, 30])
+        fit_ranges(encoder, data, [8, 30])
+        prompt_name = "passage" if data is retrieval else None
+        by_hand.fit_ranges(texts, truncate_dim=[8, 30], prompt_name=prompt_name)
+        for kind, ranges in by_hand.ranges.items():
+            assert np.array_equal(encoder.ranges[kind], ranges)
         results = evaluate(encoder, data, [8, 30], precisions=["int8", "uint8"])
         assert [result.dims for result in results] == [8, 8, 30, 30]
         assert results[0].measures == results[1].measures
@@ -826,7 +831,7 @@ def test_command_fits_ranges(model: Path, sets: list[str]) -> None:
     expected = []
     for path, name in zip(sets, ["one/beir", "pairs.csv", "two/beir"], strict=True):
         encoder, data = Encoder(model), read_set(path, name=name)
-        encoder.fit_ranges(texts_of(data), truncate_dim=[8, 30])
+        fit_ranges(encoder, data, [8, 30])
         expected += evaluate(encoder, data, [8, 30], precisions=["float32", "int8"])
     found = json.loads(result.stdout)["results"]
     assert [entry["measures"] for entry in found] == [entry.measures for entry in expected]

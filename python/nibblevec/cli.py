@@ -83,8 +83,8 @@ def main() -> None:
 @click.option(
     "--model",
     metavar="MODEL",
-    help="Folder or GGUF file of a model, or its name on the Hugging Face hub.  [default: the"
-    " bundled one]",
+    help='Folder or GGUF file of a model, its name on the Hugging Face hub, or "bundled", the'
+    " default.",
 )
 @click.option(
     "--column",
@@ -96,7 +96,7 @@ def main() -> None:
     "--truncate-dim",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Only the first N dims.  [default: all]",
+    help="Only the first N dims.  [default: as the model says, most say all]",
 )
 @click.option(
     "--normalize/--no-normalize",
@@ -204,7 +204,7 @@ def _encode(
     rows = 0
     with (
         batch.vector_writer(out, nothing.shape[1], nothing.dtype) as writer,
-        tqdm(unit=" rows", unit_scale=True, disable=quiet, file=sys.stderr) as bar,
+        tqdm(unit=" rows", unit_scale=True, disable=quiet or sys.stderr is None) as bar,
     ):
         while block := _take(texts):
             writer.write(block, encoder.encode(block, **options))
@@ -324,7 +324,8 @@ def _precisions(
     "truncate_dims",
     metavar="N,...",
     callback=_numbers_of_dims,
-    help="Only the first N dims; several numbers are measured in turn.  [default: all]",
+    help="Only the first N dims; several numbers are measured in turn.  [default: as"
+    " the model says, most say all]",
 )
 @click.option(
     "--precision",
@@ -401,7 +402,7 @@ def evaluate(
         begin = time.perf_counter()
         measured = evaluation.read_set(path, split=split, name=name)
         if fit_ranges:
-            encoder.fit_ranges(evaluation.texts_of(measured), truncate_dim=truncate_dims)
+            evaluation.fit_ranges(encoder, measured, truncate_dims)
         results += evaluation.evaluate(
             encoder,
             measured,

@@ -19,6 +19,7 @@ from nibblevec.batch import (
     read_lines,
     text_under,
 )
+from nibblevec.compat import document_prompt_name
 from nibblevec.precision import (
     Precision,
     RangesOf,
@@ -485,11 +486,25 @@ def ranges_needed(encoder: Encoder, dims: int) -> RangesOf:
     return RangesOf(encoder.similarity_fn_name == "cosine", dims)
 
 
-def texts_of(data: RetrievalSet | PairSet) -> list[str]:
-    """What is searched, or compared: what `Encoder.fit_ranges` may be given for a set."""
+def fit_ranges(
+    encoder: Encoder, data: RetrievalSet | PairSet, truncate_dims: Sequence[int]
+) -> None:
+    """Fit the encoder's ranges to what a set searches or compares, as `evaluate` embeds it.
+
+    Args:
+        encoder: gets ranges for each number of dims, see `Encoder.fit_ranges`.
+        data: its documents are the sample, or all sentences of its pairs.
+        truncate_dims: numbers of dims.
+
+    Raises:
+        ValueError: as `Encoder.fit_ranges`.
+    """
     if isinstance(data, RetrievalSet):
-        return list(data.documents.values())
-    return data.left + data.right
+        name = document_prompt_name(encoder.prompts)
+        texts = list(data.documents.values())
+        encoder.fit_ranges(texts, truncate_dim=truncate_dims, prompt_name=name)
+    else:
+        encoder.fit_ranges(data.left + data.right, truncate_dim=truncate_dims)
 
 
 class _Kind(NamedTuple):

@@ -760,6 +760,17 @@ def test_closed_stream(model: Path, number: int, arguments: list[str], name: str
 
 
 @posix_only
+def test_closed_stderr(model: Path) -> None:
+    write("in.txt", TEXTS)
+    done = run(
+        "encode", "in.txt", "-o", "out.npy", "--model", str(model),
+        preexec_fn=lambda: os.close(2),
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert len(np.load("out.npy")) == len(TEXTS)
+
+
+@posix_only
 @pytest.mark.parametrize("count", [1, 20_000])
 def test_reader_of_stdout_goes_away(model: Path, count: int) -> None:
     source = write("in.txt", ["tea"] * count)

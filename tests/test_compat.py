@@ -255,6 +255,13 @@ class Arrow:
         return self._texts
 
 
+class OtherArrow(Arrow):
+    """One whose items are plain, as those of daft."""
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self._texts)
+
+
 class Series:
     """A column that counts its dimensions, as those of pandas."""
 
@@ -273,7 +280,7 @@ class Frame(Series):
     ndim = 2
 
 
-@pytest.mark.parametrize("collect", [Arrow, Series, np.array, tuple, iter])
+@pytest.mark.parametrize("collect", [Arrow, OtherArrow, Series, np.array, tuple, iter])
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_collections_of_texts(
     encoder: Encoder, collect: Callable[[list[str]], Any], count: int
@@ -285,6 +292,8 @@ def test_collections_of_texts(
 
 
 def test_a_table_is_no_collection_of_texts(encoder: Encoder) -> None:
+    with pytest.raises(TypeError, match="one dimension of str, not Frame with 2"):
+        encoder.encode_iter(Frame(["a", "b"]))
     with pytest.raises(TypeError, match="one dimension of str, not Frame with 2"):
         encoder.encode(Frame(["text", "id"]))
 
@@ -353,6 +362,25 @@ def test_what_are_no_prompts(folder: Path, prompts: Any, message: str) -> None:
     encoder = Encoder(folder)
     with pytest.raises(TypeError, match=message):
         encoder.prompts = prompts
+
+
+def test_what_fails_in_a_property_is_told(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise AttributeError("the cause")
+
+    monkeypatch.setattr("nibblevec.encoder.load_package_tokenizer", fail)
+    with pytest.raises(AttributeError, match="the cause"):
+        _ = encoder.tokenizer
+
+
+def test_torch_that_must_not_be_imported(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert encoder.to("cpu") is encoder
+    assert encoder.device == "cpu"
+    vectors = encoder.encode(TEXTS[:2])
+    assert isinstance(encoder.similarity(vectors, vectors), np.ndarray)
 
 
 # Pools, and the rest

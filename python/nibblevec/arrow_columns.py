@@ -102,6 +102,8 @@ class ArrowVectors:
         return array
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is None:  # which NumPy before 2 does not take
+            return np.asarray(self.to_numpy(), dtype)
         return np.array(self.to_numpy(), dtype, copy=copy)
 
     def _whole(self) -> _core.VectorRows:

@@ -127,8 +127,7 @@ class SentenceTransformerMethods:
             ValueError: as `encode`.
         """
         if prompt_name is None and prompt is None:
-            names = (name for name in DOCUMENT_PROMPT_NAMES if name in self.prompts)
-            prompt_name = next(names, None)
+            prompt_name = document_prompt_name(self.prompts)
         return self.encode(inputs, prompt_name, prompt, *arguments, **options)
 
     def encode_multi_process(
@@ -218,7 +217,7 @@ class SentenceTransformerMethods:
     @property
     def device(self) -> str | torch.device:
         """Always the CPU: a device of torch if torch has been imported, else its name."""
-        if "torch" in sys.modules:
+        if sys.modules.get("torch") is not None:
             import torch
 
             return torch.device("cpu")
@@ -236,7 +235,7 @@ class SentenceTransformerMethods:
         Raises:
             ValueError: ``dtype`` is another.
         """
-        if "torch" in sys.modules:
+        if sys.modules.get("torch") is not None:
             import torch
 
             if isinstance(device, torch.dtype):
@@ -277,6 +276,8 @@ class SentenceTransformerMethods:
     if not TYPE_CHECKING:  # for which there would be no unknown name any more
 
         def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that failed: what it raised comes again
+                return object.__getattribute__(self, name)
             problem = f"{type(self).__name__!r} object has no attribute {name!r}"
             if name in NOT_THERE:
                 problem += f": {NOT_THERE[name]}"
@@ -315,6 +316,11 @@ class _NoQueue:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def document_prompt_name(prompts: Mapping[str, str]) -> str | None:
+    """The name of the prompt that is put before documents; None: there is none for them."""
+    return next((name for name in DOCUMENT_PROMPT_NAMES if name in prompts), None)
 
 
 def check_constructor_arguments(

@@ -38,7 +38,7 @@ from nibblevec.precision import (
 )
 from nibblevec.similarity import checked_similarity, similarity, similarity_pairwise
 from nibblevec.table import Table, checked_dims, output_array
-from nibblevec.texts import check_iterable, taken_texts, without_surrogates
+from nibblevec.texts import check_iterable, one_by_one, taken_texts, without_surrogates
 from nibblevec.threads import thread_count
 from nibblevec.tokenizer import Truncation, load_package_tokenizer, prompted
 
@@ -484,13 +484,10 @@ class Encoder(SentenceTransformerMethods):
         if isinstance(texts, str):  # an iterable of its characters
             raise TypeError("expected an iterable of str, not str")
         check_iterable(texts, "an iterable of str")
-        if hasattr(texts, "to_pylist"):  # an array of pyarrow, which gives objects of its own
-            scalars: Iterable[Any] = texts
-            texts = (scalar.as_py() for scalar in scalars)
         digits = checked_precision(precision)
         call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads)
         stored = stored_ranges(self.ranges, call.kind) if has_ranges(digits) else None
-        batches = _batches(texts, _at_least_1(batch_size, "batch_size"))
+        batches = _batches(one_by_one(texts), _at_least_1(batch_size, "batch_size"))
         return self._encode_each(batches, call, digits, stored)
 
     def _encode_each(
@@ -1023,7 +1020,7 @@ def _shown(blocks: Iterator[slice], texts: int, step: int) -> Iterator[slice]:
     """The blocks, with a bar on stderr that moves as each is done."""
     from tqdm import tqdm
 
-    with tqdm(total=-(-texts // step), desc="Batches") as bar:
+    with tqdm(total=-(-texts // step), desc="Batches", disable=sys.stderr is None) as bar:
         for block in blocks:
             yield block
             bar.update(-(-block.stop // step) - bar.n)

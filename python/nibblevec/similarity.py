@@ -293,7 +293,7 @@ def _rounded(scores: DoubleArray) -> FloatArray:
 
 
 def _as_host_expects(scores: FloatArray) -> FloatArray | torch.Tensor:
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         import torch
 
         return torch.from_numpy(scores)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     Nulls = Literal["error", "empty"]
     Errors = Literal["raise", "replace"]
@@ -57,25 +57,32 @@ def without_surrogates(text: str) -> str:
     return re.sub("[\ud800-\udfff]", REPLACEMENT, text)
 
 
-def check_iterable(inputs: object, expected: str) -> None:
+def check_iterable(inputs: Any, expected: str) -> None:
     """Refuse what gives no texts one by one.
 
     Raises:
-        TypeError: ``inputs`` are bytes, a mapping, whose keys are hardly meant, or no iterable;
-            ``expected`` is named.
+        TypeError: ``inputs`` are bytes, a mapping, whose keys are hardly meant, a table, which
+            would give the names of its columns, or no iterable; ``expected`` is named.
     """
     if isinstance(inputs, Mapping):
         kind = type(inputs).__name__
         raise TypeError(f"expected {expected}, not {kind}, which gives its keys")
     if isinstance(inputs, (bytes, bytearray, memoryview)) or not hasattr(inputs, "__iter__"):
         raise TypeError(f"expected {expected}, not {type(inputs).__name__}")
+    if getattr(inputs, "ndim", 1) != 1:
+        kind = type(inputs).__name__
+        raise TypeError(f"expected one dimension of str, not {kind} with {inputs.ndim}")
+
+
+def one_by_one(inputs: Iterable[Any]) -> Iterator[Any]:
+    """The items, those of arrays of pyarrow as plain objects."""
+    if not hasattr(inputs, "to_pylist"):
+        return iter(inputs)
+    return (item.as_py() if hasattr(item, "as_py") else item for item in inputs)
 
 
 def _listed(inputs: Any) -> tuple[Any, ...]:
     check_iterable(inputs, "a str or an iterable of str")
-    if getattr(inputs, "ndim", 1) != 1:  # a table of pandas would give the names of its columns
-        kind = type(inputs).__name__
-        raise TypeError(f"expected one dimension of str, not {kind} with {inputs.ndim}")
     if isinstance(inputs, np.ndarray):
         return tuple(inputs.tolist())
     # Arrays of pyarrow give objects of their own, no str.

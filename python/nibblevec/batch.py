@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Protocol, TextIO
 
 import numpy as np
@@ -206,17 +206,6 @@ class JsonLinesWriter:
 WRITERS: dict[str, Any] = {".npy": NpyWriter, **dict.fromkeys(JSON_LINES_SUFFIXES, JsonLinesWriter)}
 
 
-def discard_unwritten() -> None:
-    """What a stdout that takes no more has in its buffer must not fail again at the very end."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 @contextmanager
 def vector_writer(path: str, columns: int, dtype: np.dtype[Any]) -> Iterator[VectorWriter]:
     """A writer for ``path``, by its suffix, or JSON lines on stdout for ``"-"``.
@@ -227,17 +216,14 @@ def vector_writer(path: str, columns: int, dtype: np.dtype[Any]) -> Iterator[Vec
 
     Raises:
         ValueError: the suffix is not one of `WRITERS`.
-        OSError: it cannot be written (names ``path``); any other, if it names a file of its own.
+        OSError: it cannot be written (names ``path``, if that is a file); any other, if it names a
+            file of its own.
     """
     if path == STANDARD_STREAM:
         with errors_named("stdout"):
             stdout = _opened(sys.stdout)
-        try:
-            yield JsonLinesWriter(stdout.buffer, columns, dtype)
-            stdout.buffer.flush()
-        except OSError:
-            discard_unwritten()
-            raise
+        yield JsonLinesWriter(stdout.buffer, columns, dtype)
+        stdout.buffer.flush()
         return
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in WRITERS:

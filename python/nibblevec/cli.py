@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -48,13 +48,24 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise  # click ends quietly when the reader of stdout went away
-        except NotADirectoryError as error:
-            raise click.ClickException(f"{error.filename}: not a folder") from error
         except (ImportError, OSError, ValueError) as error:
-            batch.discard_unwritten()
+            _discard_unwritten()
+            if isinstance(error, BrokenPipeError):
+                raise  # click ends quietly when the reader of stdout went away
+            if isinstance(error, NotADirectoryError):
+                raise click.ClickException(f"{error.filename}: not a folder") from error
             raise click.ClickException(str(error)) from error
+
+
+def _discard_unwritten() -> None:
+    """What a stdout that takes no more has in its buffer must not fail again at the very end."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -149,7 +160,7 @@ def encode(
 
     An INPUT is a file with a text a line, a .jsonl or .ndjson file with a JSON object a line (its
     text is under --column), or - for stdin, a text a line. Files are UTF-8; lines end in LF or
-    CRLF, and may be of any length.
+    CRLF, and may be of any length. Files of other kinds (.csv, .parquet, .gz ...) are refused.
 
     OUT appears when it is complete: it is written beside its final name and then renamed.
     """

@@ -377,16 +377,13 @@ class Encoder(SentenceTransformerMethods):
         vectors = output_array(out, (width,) if single else (len(texts), width), DTYPES[digits])
         rows = vectors.reshape(len(texts), width)  # a view: `vectors` is contiguous
         asked = (texts, call, step if shown else None)
-        if digits == "float32":
-            self._write_vectors(*asked, rows)
-        elif has_ranges(digits) and stored is None:
+        if has_ranges(digits) and stored is None:
             floats = np.empty((len(texts), call.kind.dims), np.float32)
             self._write_vectors(*asked, floats)
             if len(texts):
                 quantize(floats, digits, rows, ranges_of_vectors(floats))
         else:
-            for block, floats in self._vector_blocks(*asked, _scratch(texts, call.kind)):
-                quantize(floats, digits, rows[block], stored)
+            self._write_vectors(*asked, rows, digits, stored)
         return in_type_asked(
             vectors, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor
         )
@@ -500,16 +497,11 @@ class Encoder(SentenceTransformerMethods):
         cut_texts = taken = 0
         for texts in batches:
             rows = np.empty((len(texts), columns(digits, call.kind.dims)), DTYPES[digits])
-            into = rows if digits == "float32" else _scratch(texts, call.kind)
-            for block in _blocks(texts, min(BLOCK_TEXTS, len(into))):
-                floats = rows[block] if digits == "float32" else into[: block.stop - block.start]
-                cut_texts += self._encode_block(
-                    texts[block], call, floats, first_row=taken + block.start
-                )
-                if digits != "float32":
-                    quantize(floats, digits, rows[block], stored)
+            self._write_vectors(
+                texts, call, None, rows, digits, stored, first_row=taken, cut_before=cut_texts
+            )
+            cut_texts = self._truncated_texts
             taken += len(texts)
-            self._report_truncation(cut_texts, taken)
             yield rows
 
     def encode_arrow(
@@ -583,7 +575,14 @@ class Encoder(SentenceTransformerMethods):
         return arrow_columns.ArrowVectors(parts, call.kind.dims, list_type)
 
     def _vector_blocks(
-        self, texts: tuple[str, ...], call: _Call, shown_step: int | None, into: FloatArray
+        self,
+        texts: tuple[str, ...],
+        call: _Call,
+        shown_step: int | None,
+        into: FloatArray,
+        *,
+        first_row: int = 0,
+        cut_before: int = 0,
     ) -> Iterator[tuple[slice, FloatArray]]:
         """The vectors of texts, a block after the other, and which of them these are.
 
@@ -592,24 +591,42 @@ class Encoder(SentenceTransformerMethods):
             call: what is asked for.
             shown_step: step of a bar on stderr; None shows none.
             into: float32 [texts, dims]; or fewer rows, which each block is written over.
+            first_row: so many texts of the same call came before.
+            cut_before: so many of these were cut.
         """
         is_whole = len(into) == len(texts)
         most = BLOCK_TEXTS if shown_step is None else SHOWN_BLOCK_TEXTS
         blocks = _blocks(texts, most if is_whole else min(most, len(into)))
         if shown_step is not None:
             blocks = _shown(blocks, len(texts), shown_step)
-        cut_texts = 0
+        cut_texts = cut_before
         for block in blocks:
             vectors = into[block] if is_whole else into[: block.stop - block.start]
-            cut_texts += self._encode_block(texts[block], call, vectors, first_row=block.start)
+            cut_texts += self._encode_block(
+                texts[block], call, vectors, first_row=first_row + block.start
+            )
             yield block, vectors
-        self._report_truncation(cut_texts, len(texts))
+        self._report_truncation(cut_texts, first_row + len(texts))
 
     def _write_vectors(
-        self, texts: tuple[str, ...], call: _Call, shown_step: int | None, into: FloatArray
+        self,
+        texts: tuple[str, ...],
+        call: _Call,
+        shown_step: int | None,
+        into: NDArray[Any],
+        digits: Precision = "float32",
+        stored: FloatArray | None = None,
+        *,
+        first_row: int = 0,
+        cut_before: int = 0,
     ) -> None:
-        for _ in self._vector_blocks(texts, call, shown_step, into):
-            pass
+        """Writes [texts, columns] in a precision; the rest is as for `_vector_blocks`."""
+        floats = into if digits == "float32" else _scratch(texts, call.kind)
+        for block, vectors in self._vector_blocks(
+            texts, call, shown_step, floats, first_row=first_row, cut_before=cut_before
+        ):
+            if digits != "float32":
+                quantize(vectors, digits, into[block], stored)
 
     def _features(self, texts: tuple[str, ...], call: _Call) -> list[dict[str, torch.Tensor]]:
         vectors = np.empty((len(texts), call.kind.dims), np.float32)

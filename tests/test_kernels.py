@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import functools
-import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +16,7 @@ import page_end
 import pytest
 import reference
 from bits import assert_same_bits, bits
+from float_modes import FLUSH_DENORMALS, UPWARD, mxcsr_bits, on_x86_linux
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tables import (
@@ -649,29 +646,6 @@ def test_reading_beyond_a_buffer_would_be_noticed() -> None:
 
 
 # The caller's floating-point environment
-
-on_x86_linux = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() != "x86_64",
-    reason="the layout of fenv_t and the names of its bits are those of glibc on x86-64",
-)
-UPWARD = 0x4000  # MXCSR: round towards +infinity
-FLUSH_DENORMALS = 0x8040  # MXCSR: results and operands that are denormal become zero
-MXCSR_WORD = 7  # of the 32-bit words of fenv_t
-
-
-@contextmanager
-def mxcsr_bits(wanted: int) -> Iterator[None]:
-    libm = ctypes.CDLL(ctypes.util.find_library("m"))
-    saved = (ctypes.c_uint32 * 8)()
-    changed = (ctypes.c_uint32 * 8)()
-    assert libm.fegetenv(saved) == 0
-    assert libm.fegetenv(changed) == 0
-    changed[MXCSR_WORD] |= wanted
-    assert libm.fesetenv(changed) == 0
-    try:
-        yield
-    finally:
-        libm.fesetenv(saved)
 
 
 @functools.cache

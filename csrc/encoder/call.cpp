@@ -1,34 +1,15 @@
 #include "encoder/call.hpp"
 
 #include <algorithm>
-#include <cfenv>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "encoder/float_environment.hpp"
+
 namespace nibblevec {
-
-namespace {
-
-// Another library may have left this thread in a mode that flushes denormal numbers to zero or
-// rounds elsewhere than to nearest, either of which changes bits.
-class DefaultFloatEnvironment {
-  public:
-    DefaultFloatEnvironment() {
-        std::fegetenv(&saved_);
-        std::fesetenv(FE_DFL_ENV);
-    }
-    ~DefaultFloatEnvironment() { std::fesetenv(&saved_); }
-    DefaultFloatEnvironment(const DefaultFloatEnvironment&) = delete;
-    DefaultFloatEnvironment& operator=(const DefaultFloatEnvironment&) = delete;
-
-  private:
-    std::fenv_t saved_;
-};
-
-}  // namespace
 
 Interruption::Interruption(std::function<bool()> poll)
     : poll_(std::move(poll)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from nibblevec.float_environment import in_default_float_environment
 from nibblevec.table import Table
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def packed(model: Model, row_format: str, *, threads: int | None = None) -> Mode
     )
 
 
+@in_default_float_environment
 def in_row_format(table: Table, row_format: str, *, threads: int | None = None) -> Table:
     """The same rows in another format, rounded to the nearest numbers that it has, or packed.
 
@@ -98,6 +100,7 @@ def fitting_format(table: Table, row_formats: tuple[str, ...]) -> str:
     return "float32"
 
 
+@in_default_float_environment
 def with_row_by_id(model: Model) -> Model:
     """The same model with a row for each id, which counts as it is.
 
@@ -140,6 +143,7 @@ class Distance(NamedTuple):
     least_cosine: float
 
 
+@in_default_float_environment
 def distance(model: Model, other: Model) -> Distance:
     """Compare what each id stands for in two models of the same dims, in float64.
 

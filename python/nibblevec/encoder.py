@@ -31,6 +31,7 @@ from nibblevec.precision import (
     centred_ranges,
     checked_precision,
     columns,
+    greatest_magnitude,
     has_ranges,
     quantize,
     ranges_of_vectors,
@@ -436,8 +437,8 @@ class Encoder(SentenceTransformerMethods):
         for kind in kinds:
             scratch = _scratch(texts, kind)
             blocks = self._vector_blocks(texts, call._replace(kind=kind), None, scratch)
-            greatest = [float(np.abs(vectors).max()) for _, vectors in blocks]
-            fitted[kind] = centred_ranges(float(np.max(greatest, initial=0)), kind.dims)
+            greatest = [greatest_magnitude(vectors) for _, vectors in blocks]
+            fitted[kind] = centred_ranges(float(np.max(greatest)), kind.dims)
         self._fitted_ranges = {**self._fitted_ranges, **fitted}
 
     def encode_iter(

@@ -20,6 +20,7 @@ from nibblevec.batch import (
     text_under,
 )
 from nibblevec.compat import document_prompt_name
+from nibblevec.float_environment import in_default_float_environment
 from nibblevec.precision import (
     Precision,
     RangesOf,
@@ -428,6 +429,7 @@ def _read_number(kind: Callable[[str], Number], field: str) -> Number | None:
         return None
 
 
+@in_default_float_environment
 def evaluate(
     encoder: Encoder,
     data: RetrievalSet | PairSet,
@@ -486,6 +488,7 @@ def ranges_needed(encoder: Encoder, dims: int) -> RangesOf:
     return RangesOf(encoder.similarity_fn_name == "cosine", dims)
 
 
+@in_default_float_environment
 def fit_ranges(
     encoder: Encoder, data: RetrievalSet | PairSet, truncate_dims: Sequence[int]
 ) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from nibblevec.float_environment import in_default_float_environment
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -71,6 +73,7 @@ def has_ranges(precision: Precision) -> bool:
     return precision in ("int8", "uint8")
 
 
+@in_default_float_environment
 def ranges_of_vectors(vectors: FloatArray) -> FloatArray:
     """The least and the greatest number of each dim, float32 [2, dims].
 
@@ -82,6 +85,13 @@ def ranges_of_vectors(vectors: FloatArray) -> FloatArray:
     return np.stack([vectors.min(axis=0), vectors.max(axis=0)])
 
 
+@in_default_float_environment
+def greatest_magnitude(vectors: FloatArray) -> float:
+    """The greatest absolute number of [n, dims]; 0 if there is none, a NaN if there is one."""
+    return float(np.max(np.abs(vectors), initial=0))
+
+
+@in_default_float_environment
 def centred_ranges(greatest: float, dims: int) -> FloatArray:
     """One range for all dims, float32 [2, dims], in which 0 is in the middle of int8's code 0.
 
@@ -134,6 +144,7 @@ def _length(normalized: bool) -> str:
     return "normalised" if normalized else "not normalised"
 
 
+@in_default_float_environment
 def quantize(
     vectors: FloatArray, precision: Precision, out: NDArray[Any], ranges: FloatArray | None = None
 ) -> None:
@@ -167,6 +178,7 @@ def quantize(
         np.copyto(out, vectors, casting="unsafe")
 
 
+@in_default_float_environment
 def numbers(codes: NDArray[Any], precision: Precision, dims: int) -> FloatArray:
     """What vectors in a precision are compared as, float32 [n, dims].
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, get_ar
 import numpy as np
 from numpy.typing import NDArray
 
+from nibblevec.float_environment import in_default_float_environment
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -50,6 +52,7 @@ def checked_similarity(function: object) -> SimilarityName:
     return name
 
 
+@in_default_float_environment
 def similarity(
     embeddings1: Any, embeddings2: Any, function: SimilarityName = "cosine"
 ) -> FloatArray | torch.Tensor:
@@ -85,6 +88,7 @@ def similarity(
     return _as_host_expects(scores)
 
 
+@in_default_float_environment
 def similarity_pairwise(
     embeddings1: Any, embeddings2: Any, function: SimilarityName = "cosine"
 ) -> FloatArray | torch.Tensor:
@@ -127,6 +131,7 @@ def similarity_pairwise(
     return _as_host_expects(scores.reshape(shape))
 
 
+@in_default_float_environment  # for `tolist`, too
 def semantic_search(
     query_embeddings: Any,
     corpus_embeddings: Any,
@@ -164,6 +169,7 @@ def semantic_search(
     ]
 
 
+@in_default_float_environment
 def most_similar(
     queries: Any, corpus: Any, top_k: SupportsIndex, function: SimilarityName = "cosine"
 ) -> tuple[NDArray[np.int64], FloatArray]:

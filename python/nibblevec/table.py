@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nibblevec import _core
+from nibblevec.float_environment import in_default_float_environment
 from nibblevec.threads import thread_count
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Table:
         sse_q4 13200 0.0105
         q4_k 14400 0.0049
         """
-        array = np.require(weights, np.float32, ["C", "A"])
+        array = _as_float32(weights)
         packed = _core.quantize(array, format, search=search, threads=thread_count(threads))
         return cls(packed, array.shape[1], format)
 
@@ -250,7 +251,7 @@ class Table:
         dims = checked_dims(dims, self.dim, "dims")
         out = output_array(out, (max(len(offsets) - 1, 0), dims))
         if weights is not None:
-            weights = np.require(weights, np.float32, ["C", "A"])
+            weights = _as_float32(weights)
         _core.pool(
             self._native,
             ids,
@@ -267,6 +268,11 @@ class Table:
 
     def __repr__(self) -> str:
         return f"Table({self.format}, rows={self.rows}, dim={self.dim}, nbytes={self.nbytes})"
+
+
+@in_default_float_environment
+def _as_float32(weights: ArrayLike) -> FloatArray:
+    return np.require(weights, np.float32, ["C", "A"])
 
 
 def _table_from_bytes(buffer: bytes, dim: int, format: RowFormat) -> Table:

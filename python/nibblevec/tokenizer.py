@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec import _core
+from nibblevec.float_environment import in_default_float_environment
 from nibblevec.model_files import ModelFormatError, parse_json_object
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class Tokenizer(Protocol):
         """
 
 
+@in_default_float_environment
 def load_tokenizer(
     tokenizer_json: bytes,
     path: str,
@@ -487,6 +489,7 @@ class PackageTokenizer:
             number = json.loads(self._tokenizer.to_str())["model"].get("unk_id")
         return number
 
+    @in_default_float_environment  # for the scores of Unigram
     def encode_batch(
         self,
         texts: tuple[str, ...],
@@ -591,6 +594,7 @@ def _package_blocks(texts: tuple[str, ...]) -> Iterator[tuple[int, int]]:
             begin, characters = end, 0
 
 
+@in_default_float_environment
 def load_package_tokenizer(tokenizer_json: bytes, path: str) -> tokenizers.Tokenizer:
     """The same tokenizer as an object of the `tokenizers` package.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nibblevec.float_environment import in_default_float_environment
 from nibblevec.tokenizer import Truncation, load_package_tokenizer
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Agreement(NamedTuple):
     worst: float
 
 
+@in_default_float_environment
 def verify(fast: Model, plain: Model, texts: Iterable[str]) -> Difference | Agreement:
     """Compare what a model gives with what is computed plainly.
 

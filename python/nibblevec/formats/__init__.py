@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from nibblevec.float_environment import in_default_float_environment
 from nibblevec.formats import model2vec, sentence_transformers, sse
 from nibblevec.formats.ranges import read_ranges
 from nibblevec.model import Model
@@ -53,6 +54,7 @@ LAYOUTS = (
 )
 
 
+@in_default_float_environment
 def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
     """Load a local model, whatever its layout.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nibblevec.conversion import in_row_format, with_row_by_id
+from nibblevec.float_environment import in_default_float_environment
 from nibblevec.formats import gguf, load_model, model2vec, sentence_transformers, sse
 from nibblevec.formats.ranges import RANGES_NAME, write_ranges
 from nibblevec.model import Model, TokenizerJson
@@ -62,6 +63,7 @@ def fitting_layout(model: Model, path: str) -> str:
     return "model2vec" if model.token_rules.drops_unknown else "static"
 
 
+@in_default_float_environment
 def save_model(
     model: Model,
     path: str,

@@ -61,7 +61,7 @@ py::object capsule_of(const std::function<void(Struct&)>& fill) {
 template <class Content>
 std::shared_ptr<Content> freed_without_gil(std::unique_ptr<Content> content) {
     return {content.release(), [](Content* held) {
-                const py::gil_scoped_release released;
+                const WithoutGil released;
                 delete held;
             }};
 }
@@ -237,7 +237,7 @@ void bind_arrow(py::module_& module) {
         .def("__len__", &VectorRows::count)
         .def_property_readonly("null_count", &VectorRows::null_count)
         .def_property_readonly("array", &array_of)
-        .def("blank_nulls", &VectorRows::blank_nulls, py::call_guard<py::gil_scoped_release>());
+        .def("blank_nulls", &VectorRows::blank_nulls, py::call_guard<WithoutGil>());
     module.def("arrow_schema", &schema_capsule, py::arg("dims"), py::arg("list_type"));
     module.def("arrow_array", &array_capsule, py::arg("rows"), py::arg("list_type"));
     module.def("arrow_stream", &stream_capsule, py::arg("parts"), py::arg("dims"),

@@ -19,15 +19,39 @@ inline const Kernel& kernel_or_default(const std::optional<std::string>& name) {
     return name ? kernel_named(*name) : default_kernel();
 }
 
+// The GIL is released while it lives. pybind11's own guard lets a thread that may not have the GIL
+// back be unwound through its destructor, which aborts the process.
+class WithoutGil {
+  public:
+    WithoutGil() : state_(PyEval_SaveThread()) {}
+    ~WithoutGil() { take(); }
+    WithoutGil(const WithoutGil&) = delete;
+    WithoutGil& operator=(const WithoutGil&) = delete;
+
+    // Runs `call` with the GIL.
+    template <typename Call>
+    void interrupt(const Call& call) {
+        take();
+        call();
+        state_ = PyEval_SaveThread();
+    }
+
+  private:
+    void take() {
+        keep_thread([this] { PyEval_RestoreThread(state_); });
+    }
+
+    PyThreadState* state_;
+};
+
 // Runs `native` without the GIL; Ctrl-C ends it early and is raised here.
 template <typename Native>
 void run_without_gil(const Native& native) {
     bool interrupted = false;
     {
-        const py::gil_scoped_release released;
+        WithoutGil released;
         Interruption interruption([&] {
-            const py::gil_scoped_acquire acquired;
-            interrupted = interrupted || PyErr_CheckSignals() != 0;
+            released.interrupt([&] { interrupted = interrupted || PyErr_CheckSignals() != 0; });
             return interrupted;
         });
         try {

@@ -2,6 +2,8 @@
 
 #include <stdint.h>
 
+#include "encoder/call.hpp"
+
 namespace nibblevec {
 
 // The structs of the Arrow C data interface and C stream interface, byte for byte. Whoever holds
@@ -61,7 +63,7 @@ class Owned {
     ~Owned() { reset(); }
 
     void reset() {
-        if (value_.release != nullptr) value_.release(&value_);
+        if (value_.release != nullptr) keep_thread([this] { value_.release(&value_); });
         value_.release = nullptr;
     }
     bool is_released() const { return value_.release == nullptr; }

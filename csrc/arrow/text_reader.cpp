@@ -22,7 +22,8 @@ void check_all(size_t count, Interruption& interruption, const Check& check) {
 
 [[noreturn]] void fail(ArrowArrayStream& stream, int code) {
     const char* message = nullptr;
-    if (stream.get_last_error != nullptr) message = stream.get_last_error(&stream);
+    if (stream.get_last_error != nullptr)
+        message = keep_thread([&] { return stream.get_last_error(&stream); });
     throw ProducerFailed(
         code, "Arrow stream: " + (message != nullptr ? std::string(message)
                                                      : std::generic_category().message(code)));
@@ -32,7 +33,8 @@ Owned<ArrowSchema> schema_of(ArrowArrayStream& stream) {
     if (stream.get_schema == nullptr || stream.get_next == nullptr)
         throw std::invalid_argument("Arrow stream: its functions are missing");
     Owned<ArrowSchema> schema;
-    if (const int code = stream.get_schema(&stream, &*schema); code != 0) {
+    if (const int code = keep_thread([&] { return stream.get_schema(&stream, &*schema); });
+        code != 0) {
         *schema = {};  // it is whatever the producer left there
         fail(stream, code);
     }
@@ -115,7 +117,8 @@ TextReader::TextReader(Owned<ArrowArrayStream> stream, ColumnName column, Nulls 
 Owned<ArrowArray> TextReader::next_array() {
     if (stream_.is_released()) return std::move(array_);
     Owned<ArrowArray> array;
-    if (const int code = stream_->get_next(&*stream_, &*array); code != 0) {
+    if (const int code = keep_thread([&] { return stream_->get_next(&*stream_, &*array); });
+        code != 0) {
         *array = {};
         fail(*stream_, code);
     }

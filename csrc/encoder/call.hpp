@@ -5,7 +5,28 @@
 #include <functional>
 #include <thread>
 
+#if defined(__GLIBCXX__)
+#include <cxxabi.h>
+#endif
+
 namespace nibblevec {
+
+// Runs `call`, which takes Python's GIL or may do so. Before 3.14 Python ends a thread that asks
+// for the GIL of an interpreter that is ending, by pthread_exit. glibc then unwinds the C++ frames,
+// and the first destructor or catch-all on the way aborts the process. Here such a thread waits for
+// the end of the process instead, as it does in Python 3.14.
+template <typename Call>
+auto keep_thread(const Call& call) {
+#if defined(__GLIBCXX__)
+    try {
+        return call();
+    } catch (abi::__forced_unwind&) {
+        for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+#else
+    return call();
+#endif
+}
 
 // Whether the call that is under way should end early. Threads ask between pieces of work; the
 // thread that made it also asks the outside (Python's signal handlers) every so often.

@@ -70,7 +70,7 @@ def test_arguments_that_ask_for_what_is_done_anyway(folder: Path, options: Any) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"modules": [object()]}, "^modules is not taken: a model is loaded whole"),
+        ({"modules": ["a module"]}, "^modules is not taken: a model is loaded whole"),
         ({"use_auth_token": "secret"}, "^use_auth_token is not taken: give the token as token"),
         ({"use_auth_token": True, "token": "a"}, "^use_auth_token is not taken"),
         ({"model_kwargs": {"dtype": "float16"}}, "'dtype': 'float16' is not done.*precision"),

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from tables import (
 
 import nibblevec
 from nibblevec import _core
+from nibblevec.encoder import BUNDLED_MODEL
 
 FloatArray = NDArray[np.float32]
 Vectors = tuple[FloatArray, FloatArray, FloatArray]
@@ -721,7 +721,7 @@ def test_flushed_denormals_of_the_caller_change_nothing(kernel: str) -> None:
 @every_kernel
 @pytest.mark.parametrize("dims", [512, 129, 32])
 def test_bundled_model(kernel: str, dims: int) -> None:
-    folder = Path(str(files("nibblevec"))) / "models" / "default"
+    folder = Path(BUNDLED_MODEL)
     data = np.fromfile(folder / "embedding.q4_k_m.bin", np.uint8)
     row_count, dim = 30522, 512
     assert data.size == row_count * (dim // 2 + 4)

@@ -42,16 +42,36 @@ inline void check_aligned(const py::array& array, const char* name) {
         throw py::value_error(std::string(name) + " must be aligned");
 }
 
-// A table and the buffer that it lies in, held so that it can be neither freed nor resized.
+// The bytes of a Python object, held so that they can be neither freed nor resized.
+class HeldBytes {
+  public:
+    explicit HeldBytes(const py::buffer& object) {
+        if (PyObject_GetBuffer(object.ptr(), &buffer_, PyBUF_STRIDES) != 0)
+            throw py::error_already_set();
+    }
+    // The last holder of a memory map unmaps it, without the GIL meanwhile.
+    ~HeldBytes() {
+        keep_thread([this] { PyBuffer_Release(&buffer_); });
+    }
+    HeldBytes(const HeldBytes&) = delete;
+    HeldBytes& operator=(const HeldBytes&) = delete;
+
+    const Py_buffer& operator*() const { return buffer_; }
+    const Py_buffer* operator->() const { return &buffer_; }
+
+  private:
+    Py_buffer buffer_;
+};
+
+// A table and the bytes that it lies in.
 class Table {
   public:
     Table(const py::buffer& buffer, int64_t dim, const std::string& format)
-        : buffer_(buffer.request()),
-          view_(checked_view(buffer_, checked_dim(dim), format_named(format))) {}
+        : buffer_(buffer), view_(checked_view(*buffer_, checked_dim(dim), format_named(format))) {}
 
     const TableView& view() const { return view_; }
-    const void* bytes() const { return buffer_.ptr; }
-    size_t byte_count() const { return static_cast<size_t>(buffer_.size); }
+    const void* bytes() const { return buffer_->buf; }
+    size_t byte_count() const { return static_cast<size_t>(buffer_->len); }
 
   private:
     static size_t checked_dim(int64_t dim) {
@@ -60,7 +80,7 @@ class Table {
         return static_cast<size_t>(dim);
     }
 
-    static TableView checked_view(const py::buffer_info& buffer, size_t dim, RowFormat format) {
+    static TableView checked_view(const Py_buffer& buffer, size_t dim, RowFormat format) {
         if (buffer.itemsize != 1 || buffer.ndim != 1 || buffer.strides[0] != 1)
             throw py::value_error(
                 "the buffer of a table must be one-dimensional bytes, contiguous");
@@ -73,7 +93,7 @@ class Table {
                                   name_of(format));
         const size_t scale_bytes = format == RowFormat::sse_q4 ? sizeof(float) : 0;
         const size_t stride = row_bytes(format, dim) + scale_bytes;
-        const auto size = static_cast<size_t>(buffer.size);
+        const auto size = static_cast<size_t>(buffer.len);
         if (size == 0 || size % stride != 0)
             throw py::value_error(std::to_string(size) +
                                   " bytes, expected a whole number of rows of " +
@@ -83,7 +103,7 @@ class Table {
         if (row_count > kMaxRows)
             throw py::value_error(std::to_string(row_count) + " rows, expected at most " +
                                   std::to_string(kMaxRows));
-        const auto* bytes = static_cast<const uint8_t*>(buffer.ptr);
+        const auto* bytes = static_cast<const uint8_t*>(buffer.buf);
         const uint8_t* scales = nullptr;
         if (format == RowFormat::sse_q4) {
             scales = bytes + row_count * row_bytes(format, dim);
@@ -125,7 +145,7 @@ class Table {
         }
     }
 
-    py::buffer_info buffer_;
+    HeldBytes buffer_;
     TableView view_;
 };
 

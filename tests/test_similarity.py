@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tiny_models import write_model
 
 from nibblevec import Encoder, semantic_search
+from nibblevec.precision import Precision
 from nibblevec.similarity import (
     LEFT_ROWS,
     RIGHT_NUMBERS,
@@ -126,7 +127,7 @@ def test_large_numbers_do_not_overflow() -> None:
     assert array(similarity(large / 4, -large / 4, "euclidean"))[0, 0] == np.float32(-3e38)
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.float16, np.float64, ">f4"])
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64, np.float16, np.float64, ">f4"])
 def test_other_types_of_numbers(dtype: Any) -> None:
     left = np.array([[100, 100, 3], [0, 0, 7]], dtype)
     right = np.array([[100, 100, 1]], dtype)
@@ -144,6 +145,196 @@ def test_pairwise_of_what_does_not_fit() -> None:
         similarity_pairwise(np.ones((2, 4)), np.ones((3, 4)))
     with pytest.raises(ValueError, match="embeddings1 has 4 dims, embeddings2 has 1"):
         similarity_pairwise(np.ones((2, 4)), np.ones((2, 1)))
+
+
+# Precisions
+
+BITS: tuple[Precision, ...] = ("binary", "ubinary")
+# Of the bits that differ, and of how many there are.
+BIT_FORMULAS: dict[SimilarityName, Callable[[int, int], float]] = {
+    "cosine": lambda h, b: 1 - 2 * h / b,
+    "dot": lambda h, b: b - 2 * h,
+    "euclidean": lambda h, _: -2 * h**0.5,
+    "manhattan": lambda h, _: -2 * h,
+}
+
+
+def random_bits(rows: int, columns: int, seed: int, precision: Precision) -> Array:
+    packed = np.random.default_rng(seed).integers(0, 256, (rows, columns)).astype(np.uint8)
+    return packed if precision == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
+
+
+def hamming(left: Array, right: Array) -> Array:
+    """How many bits differ, counted byte by byte by Python."""
+    bytes_of = [[row.tobytes() for row in rows] for rows in (left, right)]
+    return np.array(
+        [[sum((a ^ b).bit_count() for a, b in zip(x, y, strict=True)) for y in bytes_of[1]]
+         for x in bytes_of[0]]
+    )  # fmt: skip
+
+
+@every_function
+def test_the_nearest_bits_are_those_of_the_least_hamming_distance(function: SimilarityName) -> None:
+    query, corpus = np.array([[128, 1]], np.uint8), np.array([[0, 1], [127, 1]], np.uint8)
+    (hits,) = semantic_search(query, corpus, score_function=function, precision="ubinary")
+    assert [hit["corpus_id"] for hit in hits] == [0, 1]
+    formula = BIT_FORMULAS[function]
+    assert [hit["score"] for hit in hits] == [
+        np.float32(formula(1, 16)),
+        np.float32(formula(8, 16)),
+    ]
+
+
+@every_function
+@pytest.mark.parametrize("precision", BITS)
+@pytest.mark.parametrize("columns", [1, 3, 8, 65])
+def test_bits_are_compared_by_hamming_distance(
+    function: SimilarityName, precision: Precision, columns: int
+) -> None:
+    left = random_bits(7, columns, 20, precision)
+    right = np.concatenate([random_bits(40, columns, 21, precision), left[:2]])
+    formula = BIT_FORMULAS[function]
+    apart = hamming(left, right)
+    expected = np.array([[formula(h, 8 * columns) for h in row] for row in apart], np.float32)
+    assert np.array_equal(array(similarity(left, right, function, precision=precision)), expected)
+    pairs = array(similarity_pairwise(left, right[:7], function, precision=precision))
+    assert np.array_equal(pairs, expected[:, :7].diagonal())
+    ids, scores = most_similar(left, right, 42, function, precision=precision)
+    order = np.argsort(apart, axis=1, kind="stable")  # of equally far ones the first comes first
+    assert np.array_equal(ids, order)
+    assert np.array_equal(scores, np.take_along_axis(expected, order, 1))
+
+
+@pytest.mark.parametrize("top_k", [1, 9, 300])
+def test_search_of_bits_over_many_blocks(top_k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nibblevec.similarity.LEFT_ROWS", 3)
+    monkeypatch.setattr("nibblevec.similarity.RIGHT_NUMBERS", 24 * 20)
+    queries, corpus = random_bits(8, 3, 22, "ubinary"), random_bits(300, 3, 23, "ubinary")
+    ids, _ = most_similar(queries, corpus, top_k, precision="ubinary")
+    expected = np.argsort(hamming(queries, corpus), axis=1, kind="stable")[:, :top_k]
+    assert np.array_equal(ids, expected)
+
+
+def test_search_of_bits_is_bounded_in_memory(tmp_path: Path) -> None:
+    np.save(tmp_path / "bits.npy", random_bits(100_000, 64, 24, "ubinary"))
+    mapped = np.load(tmp_path / "bits.npy", mmap_mode="r")
+    tracemalloc.start()
+    try:
+        ids, scores = most_similar(mapped[[5, 99_999]], mapped, 3, precision="ubinary")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (ids[:, 0].tolist(), scores[:, 0].tolist()) == ([5, 99_999], [1, 1])
+    assert peak < 80 << 20  # all bits as float64 are 400 MB
+
+
+@every_function
+def test_codes_are_compared_as_the_numbers_they_stand_for(function: SimilarityName) -> None:
+    rng = np.random.default_rng(25)
+    left = rng.integers(-128, 128, (5, 9)).astype(np.int8)
+    right = rng.integers(-128, 128, (6, 9)).astype(np.int8)
+    expected = array(similarity(left.astype(np.float32), right.astype(np.float32), function))
+    assert np.array_equal(array(similarity(left, right, function, precision="int8")), expected)
+    others = ((codes.astype(np.int16) + 128).astype(np.uint8) for codes in (left, right))
+    assert np.array_equal(array(similarity(*others, function, precision="uint8")), expected)
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
+def test_texts_are_as_alike_in_every_precision(precision: Precision) -> None:
+    model = Encoder()
+    texts = ["Tea is a hot drink.", "A cup of tea.", "The stock market fell."]
+    exact = array(model.similarity(*[model.encode(texts, normalize_embeddings=True)] * 2))
+    codes = model.encode(texts, normalize_embeddings=True, precision=precision)
+    scores = array(model.similarity(codes, codes, precision=precision))
+    np.testing.assert_allclose(scores, exact, atol=0.02 if precision in ("int8", "uint8") else 0.25)
+    assert scores[0, 1] > scores[0, 2] + 0.2
+    pairs = array(model.similarity_pairwise(codes[0], codes, precision=precision))
+    np.testing.assert_allclose(pairs, scores[0], rtol=1e-6)
+
+
+def calls(left: Any, right: Any, **options: Any) -> list[Callable[[], Any]]:
+    model = Encoder()
+    return [
+        lambda: similarity(left, right, **options),
+        lambda: similarity_pairwise(left, right, **options),
+        lambda: semantic_search(left, right, **options),
+        lambda: most_similar(left, right, 1, **options),
+        lambda: model.similarity(left, right, **options),
+        lambda: model.similarity_pairwise(left, right, **options),
+    ]
+
+
+INT8, UINT8 = np.array([[1, -2]], np.int8), np.array([[1, 254]], np.uint8)
+FLOATS = np.array([[1.0, -2.0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (INT8, "are int8, .* packed bits: say precision='int8' or precision='binary'$"),
+        (UINT8, "are uint8, .* packed bits: say precision='uint8' or precision='ubinary'$"),
+        (UINT8[0], "are uint8, which are codes or packed"),
+        ([UINT8[0]], "are uint8, which are codes or packed"),
+        ([UINT8[0], INT8[0]], "are u?int8, which are codes or packed"),
+        ([UINT8[0], FLOATS[0]], "are uint8, which are codes or packed"),
+        ([list(UINT8[0])], "are uint8, which are codes or packed"),
+        (UINT8 > 1, r"are bool, which are bits: np\.packbits .* \.astype\(np\.float32\)"),
+        ([[True, False]], "are bool, which are bits"),
+        (np.empty((0, 2), np.uint8), "are uint8, which are codes or packed"),
+    ],
+)
+def test_rows_that_may_be_codes_or_bits_are_refused(rows: Any, message: str) -> None:
+    for call in [*calls(rows, FLOATS), *calls(FLOATS, rows), *calls(rows, rows)]:
+        with pytest.raises(ValueError, match=message):
+            call()
+    for call in calls(rows, rows, precision="float32"):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("precision", "rows", "message"),
+    [
+        ("ubinary", FLOATS, "are float32, precision 'ubinary' is uint8: encode both sides with"),
+        ("ubinary", INT8, "are int8, precision 'ubinary' is uint8"),
+        ("binary", UINT8, "are uint8, precision 'binary' is int8"),
+        ("binary", [UINT8[0], INT8[0]], "are int8, uint8, precision 'binary' is int8"),
+        ("int8", UINT8, "are uint8, precision 'int8' is int8"),
+        ("uint8", INT8, "are int8, precision 'uint8' is uint8"),
+        ("int8", FLOATS, "are float32, precision 'int8' is int8"),
+        ("ubinary", UINT8 > 1, "are bool, precision 'ubinary' is uint8"),
+        ("ubinary", [[1, 256]], r"hold numbers that are not in 0\.\.255, as uint8"),
+        ("ubinary", [[-1, 5]], r"not in 0\.\.255, as uint8"),
+        ("binary", [[128, 5]], r"not in -128\.\.127, as int8"),
+        ("bits", UINT8, "no precision 'bits'; there are float32"),
+    ],
+)
+def test_rows_of_another_precision_are_refused(precision: Any, rows: Any, message: str) -> None:
+    for call in calls(rows, rows, precision=precision):
+        with pytest.raises(ValueError, match=message):
+            call()
+    if precision == "ubinary":
+        for call in [
+            *calls(rows, UINT8, precision=precision),
+            *calls(UINT8, rows, precision=precision),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                call()
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
+def test_a_precision_takes_lists_of_int(precision: Precision) -> None:
+    rows = random_bits(4, 5, 26, "ubinary" if precision[0] == "u" else "binary")
+    expected = array(similarity(rows, rows, precision=precision))
+    for other in (rows.tolist(), rows.astype(np.int64), list(rows)):
+        assert np.array_equal(array(similarity(other, rows, precision=precision)), expected)
+
+
+@pytest.mark.parametrize("rows", [[b"\x80\x01"], ["12"], np.array(["2026-01-01"], "M8[D]"), [1j]])
+def test_what_is_no_number_is_refused(rows: Any) -> None:
+    for call in calls(rows, rows):
+        with pytest.raises(TypeError, match="expected numbers"):
+            call()
 
 
 # On the encoder
@@ -293,7 +484,7 @@ def test_memory_of_a_search_is_bounded() -> None:
     corpus[7] = 1
     tracemalloc.start()
     try:
-        ids, _ = most_similar(np.ones((64, dims), np.float32), corpus, 1)
+        ids, _ = most_similar(np.ones((64, dims), np.int8), corpus, 1, precision="int8")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

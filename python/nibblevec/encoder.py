@@ -314,7 +314,8 @@ class Encoder(SentenceTransformerMethods):
             precision: ``"float32"`` (so does None), ``"float16"``, ``"int8"``, ``"uint8"``,
                 ``"binary"`` or ``"ubinary"``; applied last. int8 and uint8 cut the range that a dim
                 has into 256 steps; binary and ubinary keep whether a number is above 0, eight dims
-                in a byte.
+                in a byte, the first in its highest bit. `similarity` and `semantic_search` take the
+                same word.
             convert_to_numpy: an array; False gives a list of Tensors, or a Tensor for one str.
             convert_to_tensor: a Tensor, whatever ``convert_to_numpy`` says.
             device: one, or a list; another than the CPU gives a warning, and is not used.
@@ -806,36 +807,51 @@ class Encoder(SentenceTransformerMethods):
         given = self._model.similarity_fn_name if name is None else name
         self._similarity_fn_name = checked_similarity(given or "cosine")
 
-    def similarity(self, embeddings1: Any, embeddings2: Any) -> FloatArray | torch.Tensor:
+    def similarity(
+        self, embeddings1: Any, embeddings2: Any, *, precision: Precision | None = None
+    ) -> FloatArray | torch.Tensor:
         """Similarity of every vector with every other, as `similarity_fn_name` says.
 
         Args:
             embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
             embeddings2: [m, dims] or [dims].
+            precision: what `encode` made both in; None takes numbers, and refuses int8 and uint8,
+                which may be codes or packed bits. Bits stand for 1 and -1, so that the least
+                Hamming distance is the greatest similarity. `nibblevec.similarity.similarity` tells
+                the formulas.
 
         Returns:
             float32 [n, m]; distances are negated. A torch Tensor if torch has been imported, else
             an array.
 
         Raises:
-            ValueError: more than two dimensions, or different dims.
+            TypeError: an input holds no numbers.
+            ValueError: more than two dimensions, or different dims; rows of int8, uint8 or bool
+                come without a precision, or rows are not of the one that is named.
         """
-        return similarity(embeddings1, embeddings2, self._similarity_fn_name)
+        return similarity(embeddings1, embeddings2, self._similarity_fn_name, precision=precision)
 
-    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> FloatArray | torch.Tensor:
+    def similarity_pairwise(
+        self, embeddings1: Any, embeddings2: Any, *, precision: Precision | None = None
+    ) -> FloatArray | torch.Tensor:
         """Similarity of each vector with the one in the same row, as `similarity_fn_name` says.
 
         Args:
             embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
             embeddings2: [n, dims]; or one vector on either side, for all of the other.
+            precision: as for `similarity`.
 
         Returns:
             float32 [n], or [] for two single vectors; a Tensor or an array as `similarity`.
 
         Raises:
-            ValueError: more than two dimensions, or different dims or rows.
+            TypeError: as `similarity`.
+            ValueError: more than two dimensions, or different dims or rows; further as
+                `similarity`.
         """
-        return similarity_pairwise(embeddings1, embeddings2, self._similarity_fn_name)
+        return similarity_pairwise(
+            embeddings1, embeddings2, self._similarity_fn_name, precision=precision
+        )
 
     def save_pretrained(
         self,

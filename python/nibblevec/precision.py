@@ -63,9 +63,14 @@ def checked_precision(precision: str | None) -> Precision:
     raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
 
 
+def is_bits(precision: Precision) -> bool:
+    """Whether a dim is a bit, eight of which are a byte."""
+    return precision in ("binary", "ubinary")
+
+
 def columns(precision: Precision, dims: int) -> int:
     """Numbers of a vector: eight dims are a byte of ``"binary"`` and ``"ubinary"``."""
-    return -(-dims // 8) if precision in ("binary", "ubinary") else dims
+    return -(-dims // 8) if is_bits(precision) else dims
 
 
 def has_ranges(precision: Precision) -> bool:
@@ -160,7 +165,7 @@ def quantize(
         out: [n, `columns`] of `DTYPES`.
         ranges: least and greatest number of each dim, float32 [2, dims]; of int8 and uint8 only.
     """
-    if precision in ("binary", "ubinary"):
+    if is_bits(precision):
         bits = np.packbits(vectors > 0, axis=-1)
         out[...] = bits if precision == "ubinary" else (bits ^ 0x80).view(np.int8)
         return
@@ -190,7 +195,7 @@ def numbers(codes: NDArray[Any], precision: Precision, dims: int) -> FloatArray:
         precision: theirs.
         dims: of the vectors.
     """
-    if precision in ("binary", "ubinary"):
+    if is_bits(precision):
         packed = codes.view(np.uint8) ^ np.uint8(0x80 if precision == "binary" else 0)
         bits = np.unpackbits(packed, axis=-1, count=dims)
         return bits.astype(np.float32) * 2 - 1

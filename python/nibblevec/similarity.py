@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec.float_environment import in_default_float_environment
+from nibblevec.precision import DTYPES, checked_precision, is_bits, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+
+    from nibblevec.precision import Precision
 
     FloatArray = NDArray[np.float32]
     DoubleArray = NDArray[np.float64]
@@ -30,6 +33,14 @@ RIGHT_ROWS = 8192
 RIGHT_NUMBERS = 1 << 21
 
 NO_ROW = np.iinfo(np.int64).max
+
+# Rows of these types may be what is not to be compared by number; what to do about it.
+UNSAID = {
+    np.dtype(np.int8): "codes or packed bits: say precision='int8' or precision='binary'",
+    np.dtype(np.uint8): "codes or packed bits: say precision='uint8' or precision='ubinary'",
+    np.dtype(np.bool_): "bits: np.packbits packs them for precision='ubinary', .astype(np.float32)"
+    " makes them numbers",
+}
 
 
 class Hit(TypedDict):
@@ -54,7 +65,11 @@ def checked_similarity(function: object) -> SimilarityName:
 
 @in_default_float_environment
 def similarity(
-    embeddings1: Any, embeddings2: Any, function: SimilarityName = "cosine"
+    embeddings1: Any,
+    embeddings2: Any,
+    function: SimilarityName = "cosine",
+    *,
+    precision: Precision | None = None,
 ) -> FloatArray | torch.Tensor:
     """Similarity of every vector of ``embeddings1`` with every one of ``embeddings2``.
 
@@ -64,33 +79,48 @@ def similarity(
         embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
         embeddings2: [m, dims] or [dims].
         function: cosine, dot, euclidean or manhattan.
+        precision: what `Encoder.encode` made both in; None takes numbers. Rows of int8 and of uint8
+            do not tell codes from packed bits, so they need one. Codes of ``"int8"`` and
+            ``"uint8"`` are compared as they are, uint8 less 128. A bit of ``"binary"`` and
+            ``"ubinary"`` stands for 1 or -1: where ``h`` of ``b`` bits differ (the Hamming
+            distance; ``b`` is eight a byte, and the bits that fill the last byte are equal), the
+            cosine is ``1 - 2 * h / b``, the dot product ``b - 2 * h``, the euclidean distance
+            ``2 * sqrt(h)``, the manhattan distance ``2 * h``: every order is that of ``h``.
 
     Returns:
         float32 [n, m]. A torch Tensor if torch has been imported (what code written for
         sentence-transformers expects), else an array.
 
     Raises:
+        TypeError: an input holds no numbers.
         ValueError: an input has more than two dimensions, or their dims differ; there is no such
-            function.
+            function or precision; rows of int8, uint8 or bool come without a precision, or rows
+            are not of the precision that is named.
 
     >>> similarity([[3.0, 4.0]], [[0.0, 1.0], [3.0, 4.0]], "euclidean").tolist()
     [[-4.242640495300293, 0.0]]
+    >>> similarity(np.uint8([[128, 1]]), np.uint8([[0, 1], [127, 1]]), precision="ubinary").tolist()
+    [[0.875, 0.0]]
     """
-    function = checked_similarity(function)
-    left, right = _rows(embeddings1, "embeddings1"), _rows(embeddings2, "embeddings2")
+    function, kind = checked_similarity(function), checked_precision(precision)
+    left, right = _rows(embeddings1, "embeddings1", kind), _rows(embeddings2, "embeddings2", kind)
     _check_same_dims(left, right)
     scores = np.empty((len(left), len(right)), np.float32)
-    for columns in _blocks(len(right), _right_rows(right)):
-        right_block = _prepared(right[columns], function)
+    for columns in _blocks(len(right), _right_rows(right, kind)):
+        right_block = _prepared(right[columns], function, kind)
         for rows in _blocks(len(left), LEFT_ROWS):
-            exact = _scores(_prepared(left[rows], function), right_block, function)
+            exact = _scores(_prepared(left[rows], function, kind), right_block, function, kind)
             scores[rows, columns] = _rounded(exact)
     return _as_host_expects(scores)
 
 
 @in_default_float_environment
 def similarity_pairwise(
-    embeddings1: Any, embeddings2: Any, function: SimilarityName = "cosine"
+    embeddings1: Any,
+    embeddings2: Any,
+    function: SimilarityName = "cosine",
+    *,
+    precision: Precision | None = None,
 ) -> FloatArray | torch.Tensor:
     """Similarity of each vector of ``embeddings1`` with the one in the same row of ``embeddings2``.
 
@@ -98,20 +128,22 @@ def similarity_pairwise(
         embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
         embeddings2: [n, dims]; or one vector on either side, for all of the other.
         function: cosine, dot, euclidean or manhattan.
+        precision: as for `similarity`.
 
     Returns:
         float32 [n], as the diagonal of `similarity`, or [] for two single vectors; an array or a
         Tensor as there.
 
     Raises:
-        ValueError: an input has more than two dimensions, or their dims or rows differ; there is
-            no such function.
+        TypeError: as `similarity`.
+        ValueError: an input has more than two dimensions, or their dims or rows differ; further as
+            `similarity`.
 
     >>> similarity_pairwise([[3.0, 4.0], [2.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], "dot").tolist()
     [4.0, 2.0]
     """
-    function = checked_similarity(function)
-    left, right = _array(embeddings1, "embeddings1"), _array(embeddings2, "embeddings2")
+    function, kind = checked_similarity(function), checked_precision(precision)
+    left, right = _array(embeddings1, "embeddings1", kind), _array(embeddings2, "embeddings2", kind)
     shape = () if left.ndim == right.ndim == 1 else (-1,)
     left, right = np.atleast_2d(left), np.atleast_2d(right)
     _check_same_dims(left, right)
@@ -119,9 +151,11 @@ def similarity_pairwise(
         raise ValueError(f"embeddings1 has {len(left)} rows, embeddings2 has {len(right)}")
     left, right = np.broadcast_arrays(left, right)
     scores = np.empty(len(left), np.float32)
-    for rows in _blocks(len(left), _right_rows(left)):
-        a, b = _prepared(left[rows], function), _prepared(right[rows], function)
-        if function == "euclidean":
+    for rows in _blocks(len(left), _right_rows(left, kind)):
+        a, b = _prepared(left[rows], function, kind), _prepared(right[rows], function, kind)
+        if is_bits(kind):
+            exact = _scores_of_bits(np.einsum("ij,ij->i", a, b), a.shape[1], function)
+        elif function == "euclidean":
             exact = 0 - np.linalg.norm(a - b, axis=1)
         elif function == "manhattan":
             exact = 0 - np.abs(a - b).sum(axis=1)
@@ -138,6 +172,7 @@ def semantic_search(
     top_k: SupportsIndex = 10,
     *,
     score_function: SimilarityName = "cosine",
+    precision: Precision | None = None,
 ) -> list[list[Hit]]:
     """The most similar vectors of a corpus, for each query.
 
@@ -149,20 +184,28 @@ def semantic_search(
         corpus_embeddings: [m, dims].
         top_k: how many vectors for each query (all of a smaller corpus).
         score_function: cosine, dot, euclidean or manhattan.
+        precision: what `Encoder.encode` made queries and corpus in, see `similarity`; None takes
+            numbers. Of ``"binary"`` and ``"ubinary"`` those are the most similar that have the
+            least Hamming distance, and a score is a similarity of bits that stand for 1 and -1.
 
     Returns:
         for each query a list of ``{"corpus_id": row of the corpus, "score": similarity}``, the most
         similar first, of equal ones the one that comes first in the corpus.
 
     Raises:
-        ValueError: ``top_k`` is below 1; an input has more than two dimensions, or their dims
-            differ; there is no such function.
+        TypeError: as `similarity`.
+        ValueError: ``top_k`` is below 1; further as `similarity`.
 
     >>> corpus = [[1.0, 0.0], [0.0, 1.0], [3.0, 0.0]]
     >>> semantic_search([2.0, 0.0], corpus, top_k=2)
     [[{'corpus_id': 0, 'score': 1.0}, {'corpus_id': 2, 'score': 1.0}]]
+    >>> bits = np.array([[0, 1], [127, 1]], np.uint8)
+    >>> semantic_search(np.array([128, 1], np.uint8), bits, top_k=1, precision="ubinary")
+    [[{'corpus_id': 0, 'score': 0.875}]]
     """
-    ids, scores = most_similar(query_embeddings, corpus_embeddings, top_k, score_function)
+    ids, scores = most_similar(
+        query_embeddings, corpus_embeddings, top_k, score_function, precision=precision
+    )
     return [
         [{"corpus_id": row, "score": score} for row, score in zip(*hits, strict=True)]
         for hits in zip(ids.tolist(), scores.tolist(), strict=True)
@@ -171,7 +214,12 @@ def semantic_search(
 
 @in_default_float_environment
 def most_similar(
-    queries: Any, corpus: Any, top_k: SupportsIndex, function: SimilarityName = "cosine"
+    queries: Any,
+    corpus: Any,
+    top_k: SupportsIndex,
+    function: SimilarityName = "cosine",
+    *,
+    precision: Precision | None = None,
 ) -> tuple[NDArray[np.int64], FloatArray]:
     """What `semantic_search` finds, in arrays.
 
@@ -180,23 +228,26 @@ def most_similar(
         min(top_k, m). A similarity that is not a number counts, and is given, as minus infinity.
 
     Raises:
+        TypeError: as `semantic_search`.
         ValueError: as `semantic_search`.
     """
-    function = checked_similarity(function)
+    function, kind = checked_similarity(function), checked_precision(precision)
     wanted = operator.index(top_k)
     if wanted < 1:
         raise ValueError(f"top_k must be at least 1, not {wanted}")
-    left, right = _rows(queries, "query_embeddings"), _rows(corpus, "corpus_embeddings")
+    left = _rows(queries, "query_embeddings", kind)
+    right = _rows(corpus, "corpus_embeddings", kind)
     _check_same_dims(left, right, "query_embeddings", "corpus_embeddings")
     wanted = min(wanted, len(right))
     # Distances, since the least come first when numbers are sorted. Places that nothing has filled
     # come after everything.
     best = np.full((len(left), wanted), np.inf, np.float32)
     best_ids = np.full((len(left), wanted), NO_ROW, np.int64)
-    for columns in _blocks(len(right) if wanted else 0, _right_rows(right)):
-        right_block = _prepared(right[columns], function)
+    for columns in _blocks(len(right) if wanted else 0, _right_rows(right, kind)):
+        right_block = _prepared(right[columns], function, kind)
         for rows in _blocks(len(left), LEFT_ROWS):
-            scores = _scores(_prepared(left[rows], function), right_block, function)
+            left_block = _prepared(left[rows], function, kind)
+            scores = _scores(left_block, right_block, function, kind)
             distances = -_rounded(scores)
             distances[np.isnan(distances)] = np.inf
             _keep_least(best[rows], best_ids[rows], distances, columns.start)
@@ -227,22 +278,57 @@ def _keep_least(
     best[:], best_ids[:] = distance_of[kept], id_of[kept]
 
 
-def _rows(vectors: Any, name: str) -> NDArray[Any]:
-    return np.atleast_2d(_array(vectors, name))
+def _rows(vectors: Any, name: str, precision: Precision) -> NDArray[Any]:
+    return np.atleast_2d(_array(vectors, name, precision))
 
 
-def _array(vectors: Any, name: str) -> NDArray[Any]:
+def _array(vectors: Any, name: str, precision: Precision) -> NDArray[Any]:
+    items = []
     if isinstance(vectors, list | tuple):
-        vectors = [_without_torch(vector) for vector in vectors]
+        vectors = items = [_without_torch(vector) for vector in vectors]
     array = np.asarray(_without_torch(vectors))
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have one or two dimensions, not {array.ndim}")
+    # What stands in a list has types of its own, of which NumPy makes a wider one.
+    own = {item.dtype for item in items if isinstance(item, np.ndarray | np.generic)}
+    dtypes = sorted({array.dtype, *own}, key=str)
+    for dtype in dtypes:
+        if dtype.kind in "SUMmc":
+            raise TypeError(f"{name} are {dtype}, expected numbers")
+    if precision not in ("float32", "float16"):
+        return _in_type_of(array, dtypes, name, precision)
+    for dtype in dtypes:
+        if dtype in UNSAID:
+            raise ValueError(f"{name} are {dtype}, which are {UNSAID[dtype]}")
     return array
+
+
+def _in_type_of(
+    array: NDArray[Any], dtypes: list[np.dtype[Any]], name: str, precision: Precision
+) -> NDArray[Any]:
+    """Codes or packed bits in the type of their precision; int of Python and NumPy is taken too."""
+    expected = DTYPES[precision]
+    if dtypes == [expected]:
+        return array
+    said = [str(dtype) for dtype in dtypes if dtype in UNSAID or dtype.kind not in "iu"]
+    if said:
+        raise ValueError(
+            f"{name} are {', '.join(said)}, precision {precision!r} is {expected}: encode both"
+            f" sides with precision={precision!r}"
+        )
+    range_of_type = np.iinfo(expected)
+    least, greatest = int(range_of_type.min), int(range_of_type.max)
+    if array.size and not (least <= array.min() and array.max() <= greatest):
+        raise ValueError(f"{name} hold numbers that are not in {least}..{greatest}, as {expected}")
+    return array.astype(expected)
 
 
 def _without_torch(vectors: Any) -> Any:
     """A Tensor as an array: NumPy takes none that has gradients, is bfloat16 or on a device."""
-    return vectors.detach().cpu().float().numpy() if hasattr(vectors, "detach") else vectors
+    if not hasattr(vectors, "detach"):
+        return vectors
+    tensor = vectors.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def _check_same_dims(
@@ -255,8 +341,8 @@ def _check_same_dims(
         raise ValueError(f"{left_name} has {left.shape[1]} dims, {right_name} has {right.shape[1]}")
 
 
-def _right_rows(right: NDArray[Any]) -> int:
-    dims: int = right.shape[1]
+def _right_rows(right: NDArray[Any], precision: Precision) -> int:
+    dims: int = right.shape[1] * (8 if is_bits(precision) else 1)
     return max(1, min(RIGHT_ROWS, RIGHT_NUMBERS // max(1, dims)))
 
 
@@ -265,22 +351,29 @@ def _blocks(total: int, rows: int) -> Iterator[slice]:
         yield slice(begin, min(begin + rows, total))
 
 
-def _prepared(rows: NDArray[Any], function: SimilarityName) -> DoubleArray:
-    """Rows in float64, for cosines of length 1."""
+def _prepared(rows: NDArray[Any], function: SimilarityName, precision: Precision) -> DoubleArray:
+    """Rows in float64, for cosines of length 1, but bits as 1 and -1."""
+    if precision not in ("float32", "float16"):
+        rows = numbers(rows, precision, 8 * rows.shape[1] if is_bits(precision) else rows.shape[1])
     # A copy even of float64: contiguous rows are summed in the same order wherever they stand.
-    numbers = np.array(rows, np.float64, order="C")
-    if function == "cosine":
-        norms = np.sqrt(np.einsum("ij,ij->i", numbers, numbers))
-        numbers /= np.maximum(norms, 1e-12)[:, np.newaxis]
-    return numbers
+    exact = np.array(rows, np.float64, order="C")
+    if function == "cosine" and not is_bits(precision):
+        norms = np.sqrt(np.einsum("ij,ij->i", exact, exact))
+        exact /= np.maximum(norms, 1e-12)[:, np.newaxis]
+    return exact
 
 
-def _scores(left: DoubleArray, right: DoubleArray, function: SimilarityName) -> DoubleArray:
+def _scores(
+    left: DoubleArray, right: DoubleArray, function: SimilarityName, precision: Precision
+) -> DoubleArray:
     """Similarities [n, m] of prepared rows.
 
     Equal rows get equal scores, once these are rounded to float32, wherever they stand: an order of
-    additions that depends on the place changes the last bits of float64 only.
+    additions that depends on the place changes the last bits of float64 only. So do rows of bits
+    that are equally far.
     """
+    if is_bits(precision):
+        return _scores_of_bits(left @ right.T, left.shape[1], function)
     if function == "manhattan":
         return np.stack([0 - np.abs(right - row).sum(axis=1) for row in left])
     products: DoubleArray = left @ right.T
@@ -291,6 +384,18 @@ def _scores(left: DoubleArray, right: DoubleArray, function: SimilarityName) -> 
     squares += np.einsum("ij,ij->i", right, right)
     distances: DoubleArray = 0 - np.sqrt(np.maximum(squares, 0))
     return distances
+
+
+def _scores_of_bits(products: DoubleArray, bits: int, function: SimilarityName) -> DoubleArray:
+    """Similarities of so many bits, by the dot products of 1 and -1, which are exact."""
+    scores: DoubleArray = products
+    if function == "cosine":
+        scores = products / max(1, bits)
+    elif function == "euclidean":  # a bit that differs adds 4 to the square, and takes 2 here
+        scores = 0 - np.sqrt(2 * (bits - products))
+    elif function == "manhattan":
+        scores = products - bits
+    return scores
 
 
 def _rounded(scores: DoubleArray) -> FloatArray:

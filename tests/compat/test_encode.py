@@ -81,6 +81,10 @@ def similarities(first: Any, second: Any) -> Call:
     return compared
 
 
+def similar_bytes(made_in: str, **options: Any) -> Call:
+    return lambda model: model.similarity(*[model.encode(TEXTS, precision=made_in)] * 2, **options)
+
+
 def array(dtype: str, *shape: int) -> tuple[str, str, tuple[int, ...]]:
     return ("ndarray", dtype, shape)
 
@@ -92,6 +96,7 @@ MISTAKES = "Mistakes are named"
 DIMS = "Dims that a model has not"
 KEYWORDS = "Unknown keywords"
 STORED = "Ranges of int8 and uint8"
+COMPARED = "What bytes are compared as"
 FLOAT16 = "float16"
 FEATURES = "What a text alone would give"
 TOKENS = "Tokens"
@@ -234,6 +239,17 @@ IN_BITS = [
         )
     ),
     Row("bits of no texts", encoding([], precision="binary"), NO_TEXTS, gives=array("int8", 0, 4)),
+    *(
+        Row(f"similarities of {precision}", similar_bytes(precision), COMPARED, gives=ValueError)
+        for precision in ("int8", "uint8", "binary", "ubinary")
+    ),
+    Row(
+        "similarities of bits that say what they are",
+        similar_bytes("ubinary"),
+        COMPARED,
+        ours=similar_bytes("ubinary", precision="ubinary"),
+        gives=("Tensor", "float32", (5, 5)),
+    ),
     Row("float16", encoding(TEXTS, precision="float16"), FLOAT16, gives=array("float16", 5, DIM)),
     Row("all in float16", lambda m: m.to(torch.float16).encode(TEXTS), FLOAT16, gives=ValueError),
     Row("half a model", lambda model: model.half().encode(TEXTS), FLOAT16, gives=AttributeError),

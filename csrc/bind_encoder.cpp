@@ -31,7 +31,7 @@ Prompt checked_prompt(const py::str& prompt, std::optional<size_t> max_character
     try {
         return {std::string(utf8_of(view, 0, buffer)), view.length, view.is_cut};
     } catch (const InvalidText& error) {
-        throw py::value_error("the prompt holds a lone surrogate at character " +
+        throw py::value_error(std::string("the prompt ") + error.problem + " " +
                               std::to_string(error.position));
     }
 }

@@ -8,8 +8,10 @@ import json
 import pickle
 import shutil
 import sys
+import types
 import warnings
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -298,34 +300,145 @@ def test_a_table_is_no_collection_of_texts(encoder: Encoder) -> None:
         encoder.encode(Frame(["text", "id"]))
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), np.float64("nan")])
+def every_call(encoder: Encoder, **options: Any) -> dict[str, Callable[[Any], Any]]:
+    """All that takes texts, each with what it gives as bytes."""
+
+    def fitted(texts: Any) -> bytes:
+        encoder.fit_ranges(texts, **options)
+        return b"".join(ranges.tobytes() for ranges in encoder.ranges.values())
+
+    def joined(arrays: Any) -> bytes:
+        return b"".join(array.tobytes() for array in arrays)
+
+    return {
+        "encode": lambda texts: encoder.encode(texts, **options).tobytes(),
+        "encode_query": lambda texts: encoder.encode_query(texts, **options).tobytes(),
+        "encode_document": lambda texts: encoder.encode_document(texts, **options).tobytes(),
+        "encode_multi_process": lambda texts: encoder.encode_multi_process(
+            texts, encoder.start_multi_process_pool(), **options
+        ).tobytes(),
+        "encode_iter": lambda texts: joined(encoder.encode_iter(texts, batch_size=2, **options)),
+        "tokenize": lambda texts: joined(encoder.tokenize(texts, **options)),
+        "preprocess": lambda texts: joined(encoder.preprocess(texts, "un", **options).values()),
+        "fit_ranges": fitted,
+    }
+
+
+CALLS = (
+    *("encode", "encode_query", "encode_document", "encode_multi_process", "encode_iter"),
+    *("tokenize", "preprocess", "fit_ranges"),
+)
+
+
+def test_every_call_is_tried(encoder: Encoder) -> None:
+    assert tuple(every_call(encoder)) == CALLS
+
+
+class NotEqualToItself:
+    """No missing text, though it looks like one."""
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+MISSING = [
+    None,
+    float("nan"),
+    complex("nan"),
+    np.float64("nan"),
+    np.float32("nan"),
+    np.float16("nan"),
+    np.longdouble("nan"),
+    np.datetime64("NaT"),
+    np.timedelta64("NaT"),
+    Decimal("NaN"),
+    Decimal("sNaN"),
+]
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=repr)
 @pytest.mark.parametrize("collect", [list, Arrow, Series])
 def test_missing_texts(encoder: Encoder, missing: Any, collect: Any) -> None:
     texts = ["tea", missing, "cup"]
     expected = encoder.encode(["tea", "", "cup"])
     assert_same_bits(encoder.encode(collect(texts), nulls="empty"), expected)
-    with pytest.raises(TypeError, match=f"^text 1 is {type(missing).__name__}, expected str$"):
+    with pytest.raises(TypeError, match=rf"^text 1 is {type(missing).__name__}, .*nulls='empty'"):
         encoder.encode(collect(texts))
     with pytest.raises(ValueError, match="nulls must be 'error' or 'empty', not 'null'"):
         encoder.encode(TEXTS, nulls="null")  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("other", [1.5, b"tea", 7])
+def test_missing_texts_of_pandas(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas = types.ModuleType("pandas")
+    monkeypatch.setitem(sys.modules, "pandas", pandas)  # as while it is being imported
+    with pytest.raises(TypeError, match=r"^text 0 is object, expected str$"):
+        encoder.encode([object()], nulls="empty")  # type: ignore[call-overload]
+    pandas.NA, pandas.NaT = NotEqualToItself(), NotEqualToItself()  # type: ignore[attr-defined]
+    for missing in (pandas.NA, pandas.NaT):
+        assert_same_bits(
+            encoder.encode(["tea", missing], nulls="empty"), encoder.encode(["tea", ""])
+        )
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_takes_missing_texts_as_empty(encoder: Encoder, call: str) -> None:
+    texts, expected = ["tea cup", None, "hot", float("nan")], ["tea cup", "", "hot", ""]
+    plain, lenient = every_call(encoder)[call], every_call(encoder, nulls="empty")[call]
+    assert lenient(texts) == plain(expected)
+    assert lenient(iter(texts)) == plain(expected)
+    with pytest.raises(TypeError, match=r"^text 1 is NoneType, .*nulls='empty'"):
+        plain(texts)
+    with pytest.raises(ValueError, match="nulls must be 'error' or 'empty', not 'null'"):
+        every_call(encoder, nulls="null")[call](expected)
+
+
+@pytest.mark.parametrize(
+    "other", [1.5, b"tea", 7, np.float32(1), Decimal(1), np.datetime64(0, "s"), NotEqualToItself()]
+)
 def test_what_is_not_missing_is_refused_still(encoder: Encoder, other: Any) -> None:
     with pytest.raises(TypeError, match=r"^text 1 is "):
         encoder.encode(["tea", other], nulls="empty")
 
 
-def test_lone_surrogates_replaced(encoder: Encoder) -> None:
-    texts = ["\ud800", "tea \udfff cup", "\ud83d\ude00", "caf\u00e9 \U0001f600", "tea"]
-    replaced = ["\ufffd", "tea \ufffd cup", "\ufffd\ufffd", "caf\u00e9 \U0001f600", "tea"]
-    assert_same_bits(encoder.encode(texts, errors="replace"), encoder.encode(replaced))
-    single = encoder.encode("a \udc80", prompt="un\ud900", errors="replace")
-    assert_same_bits(single, encoder.encode("un\ufffda \ufffd"))
+# What surrogates become.
+REPAIRED = (
+    ("\ud800", "\ufffd"),
+    ("tea \udfff cup", "tea \ufffd cup"),
+    ("\ud83d\ude00", "\U0001f600"),
+    ("a \ud83d\ude00\ud83d\ude00 b", "a \U0001f600\U0001f600 b"),
+    ("\ud83d\ud83d\ude00\ude00", "\ufffd\U0001f600\ufffd"),
+    ("\ude00\ud83d", "\ufffd\ufffd"),
+    ("\ud800\udc00\udbff\udfff", "\U00010000\U0010ffff"),
+    ("\U0001f600\ud83d\ude00 caf\u00e9", "\U0001f600\U0001f600 caf\u00e9"),
+    ("caf\u00e9 \U0001f600", "caf\u00e9 \U0001f600"),
+    ("tea", "tea"),
+)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_surrogates_are_repaired(encoder: Encoder, call: str) -> None:
+    plain, lenient = every_call(encoder)[call], every_call(encoder, errors="replace")[call]
+    assert lenient([text for text, _ in REPAIRED]) == plain([text for _, text in REPAIRED])
+    for text, repaired in REPAIRED:
+        assert lenient([text]) == plain([repaired])
+    with pytest.raises(ValueError, match=r"text 1 holds a surrogate pair at character \d; errors="):
+        plain(["tea", "\ud83d\ude00"])
     with pytest.raises(TypeError, match=r"^text 0 is int"):
-        encoder.encode([3], errors="replace")  # type: ignore[call-overload]
+        lenient([3])
     with pytest.raises(ValueError, match="errors must be 'raise' or 'replace', not 'ignore'"):
-        encoder.encode(TEXTS, errors="ignore")  # type: ignore[call-overload]
+        every_call(encoder, errors="ignore")[call](TEXTS)
+
+
+def test_surrogates_of_prompts_are_repaired(encoder: Encoder) -> None:
+    for text, repaired in REPAIRED:
+        options: Any = {"prompt": text, "errors": "replace"}
+        expected = encoder.encode(repaired + "a \ufffd")
+        assert_same_bits(encoder.encode("a \udc80", **options), expected)
+        assert_same_bits(next(encoder.encode_iter(["a \udc80"], **options)), expected[np.newaxis])
+        ids = encoder.preprocess("a \udc80", **options)["input_ids"]
+        assert ids.tolist() == encoder.tokenize(repaired + "a \ufffd")[0].tolist()
 
 
 @pytest.mark.parametrize("size", [0, -1])

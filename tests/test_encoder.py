@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -143,26 +144,44 @@ def test_text_without_tokens_is_the_head_of_zeros(encoder: Encoder, folder: Path
         np.testing.assert_allclose(encoder.encode(text), expected, rtol=0, atol=1e-6)
 
 
+def named(row: int, kind: str, advice: str = "") -> str:
+    """What an error says of a text that is no str, as a pattern."""
+    return "^" + re.escape(f"text {row} is {kind}, expected str{advice}") + "$"
+
+
+MISSING = "; nulls='empty' takes a missing text{} as an empty one"
+
+
 @pytest.mark.parametrize(
-    ("bad", "name"),
+    ("bad", "name", "advice"),
     [
-        (None, "NoneType"),
-        (b"tea", "bytes"),
-        (1, "int"),
-        (float("nan"), "float"),
-        (np.float32(1), "float32"),
-        (["tea"], "list"),
-        (True, "bool"),
+        (None, "NoneType", MISSING.format("")),
+        (float("nan"), "float", MISSING.format(" (nan)")),
+        (
+            np.float32("nan"),
+            "float32",
+            "; nulls='empty' takes a missing text (nan) as an empty one",
+        ),
+        (b"tea", "bytes", "; .decode() makes a text of it"),
+        (bytearray(b"tea"), "bytearray", "; .decode() makes a text of it"),
+        (memoryview(b"tea"), "memoryview", "; bytes(...).decode() makes a text of it"),
+        (1, "int", "; str(...) makes a text of 1"),
+        (np.float32(1), "float32", "; str(...) makes a text of 1.0"),
+        (True, "bool", "; str(...) makes a text of True"),
+        (["tea"], "list", ""),
     ],
 )
 @pytest.mark.parametrize("row", [0, 3, BLOCK_TEXTS + 1])
 def test_what_is_not_a_text_is_named_by_row(
-    encoder: Encoder, bad: object, name: str, row: int
+    encoder: Encoder, bad: object, name: str, advice: str, row: int
 ) -> None:
     texts: list[Any] = ["tea"] * (row + 2)
     texts[row] = bad
-    with pytest.raises(TypeError, match=rf"^text {row} is {name}, expected str$"):
-        encoder.encode(texts)
+    for call in (encoder.encode, encoder.tokenize, encoder.fit_ranges, encoder.preprocess):
+        with pytest.raises(TypeError, match=named(row, name, advice)):
+            call(texts)
+    with pytest.raises(TypeError, match=named(row, name, advice)):
+        list(encoder.encode_iter(texts, batch_size=100))
 
 
 @pytest.mark.parametrize("bad", [None, 3, 1.5, b"tea", bytearray(b"tea"), memoryview(b"tea")])
@@ -189,15 +208,33 @@ def test_array_that_has_not_one_dimension(encoder: Encoder, shape: tuple[int, ..
             encoder.encode(np.full(shape, "tea", dtype))
 
 
-@pytest.mark.parametrize("text", ["\ud800", "tea \udfff", "\ud83d tea \ude00"])
+LONE = "; errors='replace' puts U+FFFD in its place"
+PAIR = "; errors='replace' makes it the character that it stands for"
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "advice"),
+    [
+        ("\ud800", "a lone surrogate at character 0", LONE),
+        ("tea \udfff", "a lone surrogate at character 4", LONE),
+        ("\ud83d tea \ude00", "a lone surrogate at character 0", LONE),
+        ("\ude00\ud83d", "a lone surrogate at character 0", LONE),
+        ("tea \ud83d\ud83d\ude00", "a lone surrogate at character 4", LONE),
+        ("\ud83d\ude00", "a surrogate pair at character 0", PAIR),
+        ("tea \udbff\udfff\ud800", "a surrogate pair at character 4", PAIR),
+        ("\U0001f600\ud800\udc00 tea", "a surrogate pair at character 1", PAIR),
+    ],
+)
 @pytest.mark.parametrize("row", [0, 2, BLOCK_TEXTS, 2 * BLOCK_TEXTS + 5])
-def test_lone_surrogate_is_named_by_row(encoder: Encoder, text: str, row: int) -> None:
+def test_surrogates_are_named_by_row(
+    encoder: Encoder, text: str, what: str, advice: str, row: int
+) -> None:
     texts = ["tea"] * (row + 1)
     texts[row] = text
-    position = 0 if text[0] > "\ud7ff" else 4
-    message = f"^text {row} holds a lone surrogate at character {position}$"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^text {row} holds {what}{re.escape(advice)}$"):
         encoder.encode(texts)
+    with pytest.raises(ValueError, match=f"^the prompt holds {what}$"):
+        encoder.encode("tea", prompt=text)
 
 
 def test_lone_surrogate_alone(encoder: Encoder) -> None:

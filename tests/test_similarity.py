@@ -235,8 +235,8 @@ def test_codes_are_compared_as_the_numbers_they_stand_for(function: SimilarityNa
     right = rng.integers(-128, 128, (6, 9)).astype(np.int8)
     expected = array(similarity(left.astype(np.float32), right.astype(np.float32), function))
     assert np.array_equal(array(similarity(left, right, function, precision="int8")), expected)
-    others = ((codes.astype(np.int16) + 128).astype(np.uint8) for codes in (left, right))
-    assert np.array_equal(array(similarity(*others, function, precision="uint8")), expected)
+    a, b = ((codes.astype(np.int16) + 128).astype(np.uint8) for codes in (left, right))
+    assert np.array_equal(array(similarity(a, b, function, precision="uint8")), expected)
 
 
 @pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])

@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -804,9 +805,16 @@ def test_max_seq_length_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["\ud800", "a\udfff", "é中\udc80b", "\U0001f600\ud83d", "\ud83d\ude00"]
 )
-def test_lone_surrogates(encoder: Encoder, text: str) -> None:
+def test_surrogates(encoder: Encoder, text: str) -> None:
     position = next(i for i, c in enumerate(text) if "\ud800" <= c <= "\udfff")
-    message = f"text 1500 holds a lone surrogate at character {position}$"
+    what, advice = "lone surrogate", "puts U+FFFD in its place"
+    if text == "\ud83d\ude00":
+        what, advice = "surrogate pair", "makes it the character that it stands for"
+    message = (
+        "^"
+        + re.escape(f"text 1500 holds a {what} at character {position}; errors='replace' {advice}")
+        + "$"
+    )
     for call in (encoder.encode, encoder.tokenize):
         with pytest.raises(ValueError, match=message):
             call(["tea"] * 1500 + [text, "\ud800"])
@@ -818,7 +826,7 @@ def test_lone_surrogate_in_a_later_piece(encoder: Encoder, length: int | None) -
     text = "\u4e2d tea" * PIECE_CHARACTERS + "\udc80" + "a" * PIECE_CHARACTERS
     encoder.max_seq_length = length
     for call in (encoder.encode, encoder.tokenize):
-        with pytest.raises(ValueError, match=f"text 1 .* character {5 * PIECE_CHARACTERS}$"):
+        with pytest.raises(ValueError, match=f"text 1 .* character {5 * PIECE_CHARACTERS};"):
             call(["tea", text])
 
 
@@ -829,6 +837,20 @@ def test_subclasses_of_str(encoder: Encoder) -> None:
     assert encoder.tokenize([Text("tea"), Text("caf\xe9"), Text("\u4e2d")])[0].tolist() == [
         VOCABULARY.index(token) for token in ("tea", "cafe", "中")
     ]
+
+
+@pytest.mark.parametrize(
+    "bad", [None, float("nan"), b"tea", 3, ["tea"], "a\ud800", "\u4e2d\ud83d\ude00", "\udc00\ud800"]
+)
+def test_both_paths_say_the_same_of_what_is_no_text(bundled: Pair, bad: Any) -> None:
+    content = json.dumps(bundled.content).encode()
+    messages = []
+    for tokenizer in (bundled.native, PackageTokenizer(content, "tokenizer.json", "")):
+        with pytest.raises((TypeError, ValueError)) as raised:
+            tokenizer.encode_batch(("tea", bad), Truncation(), first_row=10)
+        messages.append((raised.type, str(raised.value)))
+    assert messages[0] == messages[1]
+    assert messages[0][1].startswith("text 11 ")
 
 
 def test_errors_of_the_native_tokenizer(bundled: Pair) -> None:

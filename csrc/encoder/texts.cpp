@@ -39,6 +39,20 @@ void narrow_run(const Unit* units, uint8_t* utf8) {
     std::memcpy(utf8, bytes, kRun);
 }
 
+// UTF-16 writes a character as a high surrogate and a low one, but a str holds characters.
+template <typename Unit>
+[[noreturn]] void fail_at_surrogate(const TextView& text, size_t i, size_t number) {
+    const Unit* units = static_cast<const Unit*>(text.data);
+    const auto is_in = [](uint32_t unit, uint32_t first) { return unit - first < 0x400; };
+    const bool is_pair =
+        is_in(units[i], 0xd800) && i + 1 < text.length && is_in(units[i + 1], 0xdc00);
+    if (is_pair)
+        throw InvalidText(number, "holds a surrogate pair at character", i,
+                          "; errors='replace' makes it the character that it stands for");
+    throw InvalidText(number, "holds a lone surrogate at character", i,
+                      "; errors='replace' puts U+FFFD in its place");
+}
+
 // Transcodes `count` characters from the one at `begin` on; returns the number of bytes.
 template <typename Unit>
 size_t transcode(const TextView& text, size_t begin, size_t count, size_t number, uint8_t* utf8) {
@@ -54,8 +68,7 @@ size_t transcode(const TextView& text, size_t begin, size_t count, size_t number
         for (const size_t end = std::min(i + kRun, count); i < end; ++i) {
             const uint32_t code_point = units[i];
             if constexpr (sizeof(Unit) > 1)
-                if (code_point - 0xd800 < 0x800)
-                    throw InvalidText(number, "holds a lone surrogate at character", begin + i);
+                if (code_point - 0xd800 < 0x800) fail_at_surrogate<Unit>(text, begin + i, number);
             next += unicode::encode(code_point, next);
         }
     }
@@ -95,9 +108,10 @@ std::string_view as_text(const void* data, size_t byte_count) {
 
 }  // namespace
 
-InvalidText::InvalidText(size_t text, const char* problem, size_t position)
+InvalidText::InvalidText(size_t text, const char* problem, size_t position, const char* advice)
     : std::invalid_argument("text " + std::to_string(text) + " " + problem + " " +
-                            std::to_string(position)),
+                            std::to_string(position) + advice),
+      problem(problem),
       position(position) {}
 
 void check_utf8(const TextView& text, size_t number) { check_bytes(text, 0, text.length, number); }

@@ -30,10 +30,12 @@ struct TextView {
     bool is_absent;  // there is none, not even an empty one
 };
 
-// A text holds what is no character: half of a surrogate pair, or bytes that are not UTF-8.
+// A text holds what is no character: surrogates, or bytes that are not UTF-8. `advice` is of use to
+// those whose texts these are.
 class InvalidText : public std::invalid_argument {
   public:
-    InvalidText(size_t text, const char* problem, size_t position);
+    InvalidText(size_t text, const char* problem, size_t position, const char* advice = "");
+    const char* problem;
     size_t position;
 };
 

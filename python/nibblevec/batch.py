@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec.output_files import errors_named, written_file
+from nibblevec.texts import surrogate_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,7 +47,7 @@ def read_texts(paths: Sequence[str], column: str) -> Iterator[str]:
 
     Raises:
         OSError: a file cannot be read (names it).
-        InputError: a line is not UTF-8, not JSON, has no text or one with a lone surrogate.
+        InputError: a line is not UTF-8, not JSON, has no text or one with a surrogate.
     """
     for path in paths:
         lines = read_lines(path)
@@ -104,18 +105,15 @@ def text_under(key: str, record: dict[str, Any], name: str, number: int) -> str:
     """The text that an object of JSON lines has under a key.
 
     Raises:
-        InputError: it has none, or one with a lone surrogate.
+        InputError: it has none, or one with a surrogate.
     """
     text = record.get(key)
     if not isinstance(text, str):
         keys = ", ".join(map(repr, record)) or "nothing"
         found = f"it has {keys}" if key not in record else "not text"
         raise InputError(f"{name}, line {number}: no text under {key!r} ({found:.200})")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        what = f"a lone surrogate at character {error.start} of the text"
-        raise InputError(f"{name}, line {number}: {what}") from None
+    if (surrogate := surrogate_in(text)) is not None:
+        raise InputError(f"{name}, line {number}: {surrogate} of the text")
     return text
 
 

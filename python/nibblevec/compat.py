@@ -142,8 +142,23 @@ class SentenceTransformerMethods:
         precision: Precision | None = "float32",
         normalize_embeddings: bool = False,
         truncate_dim: SupportsIndex | None = None,
+        **options: Any,
     ) -> NDArray[Any]:
-        """Embed texts as `encode` does, on the threads of this process."""
+        """Embed texts as `encode` does, on the threads of this process.
+
+        Args:
+            sentences: as for `encode`, like the rest.
+            pool: ditto.
+            prompt_name: ditto.
+            prompt: ditto.
+            batch_size: ditto.
+            chunk_size: ditto.
+            show_progress_bar: ditto.
+            precision: ditto.
+            normalize_embeddings: ditto.
+            truncate_dim: ditto.
+            **options: the others of `encode`, such as ``nulls``.
+        """
         vectors: NDArray[Any] = self.encode(
             sentences,
             prompt_name,
@@ -155,6 +170,7 @@ class SentenceTransformerMethods:
             truncate_dim=truncate_dim,
             pool=pool,
             chunk_size=chunk_size,
+            **options,
         )
         return vectors
 

@@ -39,7 +39,13 @@ from nibblevec.precision import (
 )
 from nibblevec.similarity import checked_similarity, similarity, similarity_pairwise
 from nibblevec.table import Table, checked_dims, output_array
-from nibblevec.texts import check_iterable, one_by_one, taken_texts, without_surrogates
+from nibblevec.texts import (
+    check_iterable,
+    check_options,
+    one_by_one,
+    taken_texts,
+    without_surrogates,
+)
 from nibblevec.threads import thread_count
 from nibblevec.tokenizer import Truncation, load_package_tokenizer, prompted
 
@@ -329,9 +335,10 @@ class Encoder(SentenceTransformerMethods):
                 package has threads of its own, as many as ``RAYON_NUM_THREADS`` says.)
             out: an array or ``np.memmap`` of the type and shape of the result, C-contiguous:
                 written and returned. After an error its content is undefined.
-            errors: ``"replace"`` takes U+FFFD for each lone surrogate; ``"raise"`` refuses it.
-            nulls: ``"empty"`` takes what stands for a missing text (None, NaN, pandas' NA) as an
-                empty one; ``"error"`` refuses it.
+            errors: ``"replace"`` makes a surrogate pair the character that it stands for, and puts
+                U+FFFD in place of a lone surrogate, in the prompt too; ``"raise"`` refuses both.
+            nulls: ``"empty"`` takes what stands for a missing text (None, NaN, NaT, pandas' NA: as
+                `pandas.isna` says) as an empty one; ``"error"`` refuses it.
             ranges: what int8 and uint8 divide into steps. None: the ranges that came with the model
                 or from `fit_ranges`, so that a text's vector depends on nothing else. ``"call"``:
                 those of this call's own vectors, as sentence-transformers does.
@@ -344,7 +351,7 @@ class Encoder(SentenceTransformerMethods):
 
         Raises:
             TypeError: a text is not a str (names its row); ``inputs`` are missing, or given twice.
-            ValueError: a text holds a lone surrogate (names its row); there is no prompt of this
+            ValueError: a text holds a surrogate (names its row); there is no prompt of this
                 name; ``truncate_dim`` is not in 1..dim; ``batch_size``, ``chunk_size`` or
                 ``threads`` is below 1; ``out`` has another type, shape or layout; there are no
                 ranges for int8 or uint8; an option has no such value.
@@ -361,9 +368,7 @@ class Encoder(SentenceTransformerMethods):
         digits = checked_precision(precision)
         if ranges not in (None, "call"):
             raise ValueError(f"ranges must be None or 'call', not {ranges!r:.80}")
-        call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads)
-        if errors == "replace":
-            call = call._replace(prompt=without_surrogates(call.prompt))
+        call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads, errors)
         single = isinstance(inputs, str)
         texts = taken_texts(inputs, nulls=nulls, errors=errors)
         shown = _logs_info() if show_progress_bar is None else show_progress_bar
@@ -398,6 +403,8 @@ class Encoder(SentenceTransformerMethods):
         prompt_name: str | None = None,
         prompt: str | None = None,
         threads: SupportsIndex | None = None,
+        errors: Errors = "raise",
+        nulls: Nulls = "error",
     ) -> None:
         """Find the ranges that int8 and uint8 divide into steps, once for all calls of `encode`.
 
@@ -413,6 +420,8 @@ class Encoder(SentenceTransformerMethods):
             prompt_name: as for `encode`.
             prompt: as for `encode`.
             threads: as for `encode`.
+            errors: as for `encode`.
+            nulls: as for `encode`.
 
         Raises:
             TypeError: a text is not a str (names its row).
@@ -424,10 +433,10 @@ class Encoder(SentenceTransformerMethods):
         >>> model.encode("A drink.", truncate_dim=48, precision="int8").dtype
         dtype('int8')
         """
-        texts = taken_texts(sample)
+        texts = taken_texts(sample, nulls=nulls, errors=errors)
         if not texts:
             raise ValueError("the sample holds no texts")
-        call = self._call(False, None, prompt_name, prompt, threads)
+        call = self._call(False, None, prompt_name, prompt, threads, errors)
         sizes = truncate_dim if isinstance(truncate_dim, Iterable) else [truncate_dim]
         kinds = [
             RangesOf(normalized, self._dims_of_call(size))
@@ -453,6 +462,8 @@ class Encoder(SentenceTransformerMethods):
         prompt_name: str | None = None,
         prompt: str | None = None,
         threads: SupportsIndex | None = None,
+        errors: Errors = "raise",
+        nulls: Nulls = "error",
     ) -> Iterator[NDArray[Any]]:
         """Embed texts as they come, so many at a time; no more of them are kept.
 
@@ -466,6 +477,8 @@ class Encoder(SentenceTransformerMethods):
             prompt_name: ditto.
             prompt: ditto.
             threads: ditto.
+            errors: ditto.
+            nulls: ditto.
 
         Returns:
             Iterator over float32 [batch_size, dims], or what `encode` gives in another precision;
@@ -483,10 +496,14 @@ class Encoder(SentenceTransformerMethods):
         if isinstance(texts, str):  # an iterable of its characters
             raise TypeError("expected an iterable of str, not str")
         check_iterable(texts, "an iterable of str")
+        check_options(nulls, errors)
         digits = checked_precision(precision)
-        call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads)
+        call = self._call(normalize_embeddings, truncate_dim, prompt_name, prompt, threads, errors)
         stored = stored_ranges(self.ranges, call.kind) if has_ranges(digits) else None
-        batches = _batches(one_by_one(texts), _at_least_1(batch_size, "batch_size"))
+        batches = (
+            taken_texts(batch, nulls=nulls, errors=errors)
+            for batch in _batches(one_by_one(texts), _at_least_1(batch_size, "batch_size"))
+        )
         return self._encode_each(batches, call, digits, stored)
 
     def _encode_each(
@@ -660,7 +677,12 @@ class Encoder(SentenceTransformerMethods):
         )
 
     def tokenize(
-        self, texts: str | Iterable[str], *, threads: SupportsIndex | None = None
+        self,
+        texts: str | Iterable[str],
+        *,
+        threads: SupportsIndex | None = None,
+        errors: Errors = "raise",
+        nulls: Nulls = "error",
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """The token ids that `encode` takes the rows of.
 
@@ -670,6 +692,8 @@ class Encoder(SentenceTransformerMethods):
         Args:
             texts: any iterable of texts; a str is one text.
             threads: as for `encode`.
+            errors: as for `encode`.
+            nulls: as for `encode`.
 
         Returns:
             ids uint32 [tokens] of all texts end to end; offsets int64 [n + 1], where each text
@@ -677,13 +701,13 @@ class Encoder(SentenceTransformerMethods):
 
         Raises:
             TypeError: a text is not a str (names its row).
-            ValueError: a text holds a lone surrogate (names its row); ``threads`` is below 1.
+            ValueError: a text holds a surrogate (names its row); ``threads`` is below 1.
 
         >>> ids, offsets = Encoder().tokenize(["Tea, please!", ""])
         >>> ids.tolist(), offsets.tolist()
         ([5572, 1010, 3531, 999], [0, 4, 4])
         """
-        taken = taken_texts(texts)
+        taken = taken_texts(texts, nulls=nulls, errors=errors)
         tokens = self._tokenizer.encode_batch(
             taken,
             self._truncation,
@@ -693,13 +717,20 @@ class Encoder(SentenceTransformerMethods):
         return tokens.ids, tokens.offsets
 
     def preprocess(
-        self, texts: str | Iterable[str], prompt: str | None = None
+        self,
+        texts: str | Iterable[str],
+        prompt: str | None = None,
+        *,
+        errors: Errors = "raise",
+        nulls: Nulls = "error",
     ) -> dict[str, NDArray[np.int64]]:
         """The ids as sentence-transformers' static models pass them on.
 
         Args:
             texts: any iterable of texts; a str is one text.
             prompt: put this before each text.
+            errors: as for `encode`.
+            nulls: as for `encode`.
 
         Returns:
             ``"input_ids"``: int64 [tokens] of all texts end to end; ``"offsets"``: int64 [n],
@@ -707,9 +738,12 @@ class Encoder(SentenceTransformerMethods):
 
         Raises:
             TypeError: a text is not a str (names its row).
-            ValueError: a text holds a lone surrogate (names its row).
+            ValueError: a text holds a surrogate (names its row).
         """
-        ids, offsets = self.tokenize(prompted(taken_texts(texts), prompt or ""))
+        taken = taken_texts(texts, nulls=nulls, errors=errors)
+        if errors == "replace":
+            prompt = without_surrogates(prompt or "")
+        ids, offsets = self.tokenize(prompted(taken, prompt or ""))
         return {"input_ids": ids.astype(np.int64), "offsets": offsets[:-1]}
 
     @property
@@ -926,6 +960,7 @@ class Encoder(SentenceTransformerMethods):
         prompt_name: str | None,
         prompt: str | None,
         threads: SupportsIndex | None,
+        errors: Errors = "raise",
     ) -> _Call:
         if prompt is None:
             # The default prompt may have gone since it was named: then there is none.
@@ -934,6 +969,8 @@ class Encoder(SentenceTransformerMethods):
             prompt = "" if name is None else _prompt(self._prompts, name)
         if not isinstance(prompt, str):
             raise TypeError(f"prompt is {type(prompt).__name__}, expected str")
+        if errors == "replace":
+            prompt = without_surrogates(prompt)
         kind = RangesOf(bool(normalize), self._dims_of_call(truncate_dim))
         threads = thread_count(self._threads if threads is None else threads)
         return _Call(kind, prompt, self._truncation, threads)

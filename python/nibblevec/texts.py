@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,12 +9,26 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Iterator
 
     Nulls = Literal["error", "empty"]
     Errors = Literal["raise", "replace"]
 
 REPLACEMENT = "\ufffd"
+PAIR = "surrogate pair"
+
+
+def check_options(nulls: Nulls, errors: Errors) -> None:
+    """Refuse other words than these options have.
+
+    Raises:
+        ValueError: ``nulls`` or ``errors`` is another word.
+    """
+    if nulls not in ("error", "empty"):
+        raise ValueError(f"nulls must be 'error' or 'empty', not {nulls!r:.80}")
+    if errors not in ("raise", "replace"):
+        raise ValueError(f"errors must be 'raise' or 'replace', not {errors!r:.80}")
 
 
 def taken_texts(
@@ -28,33 +41,85 @@ def taken_texts(
     Args:
         inputs: one text; or a list, a tuple, an array of NumPy or pyarrow, a Series of pandas or
             polars, a column of datasets, a generator, any iterable.
-        nulls: ``"empty"`` takes what stands for a missing text (None, NaN, pandas' NA) as an empty
-            one; ``"error"`` leaves it.
-        errors: ``"replace"`` puts U+FFFD in place of each lone surrogate; ``"raise"`` leaves it.
+        nulls: ``"empty"`` takes what stands for a missing text, see `is_missing`, as an empty one;
+            ``"error"`` leaves it.
+        errors: ``"replace"`` repairs surrogates, see `without_surrogates`; ``"raise"`` leaves them.
 
     Raises:
         TypeError: ``inputs`` are neither.
         ValueError: ``nulls`` or ``errors`` is another word.
     """
-    if nulls not in ("error", "empty"):
-        raise ValueError(f"nulls must be 'error' or 'empty', not {nulls!r}")
-    if errors not in ("raise", "replace"):
-        raise ValueError(f"errors must be 'raise' or 'replace', not {errors!r}")
+    check_options(nulls, errors)
     texts = (inputs,) if isinstance(inputs, str) else _listed(inputs)
     if nulls == "empty":
-        texts = tuple("" if _is_missing(text) else text for text in texts)
+        texts = tuple("" if is_missing(text) else text for text in texts)
     if errors == "replace":
         texts = tuple(map(without_surrogates, texts))
     return texts
 
 
 def without_surrogates(text: str) -> str:
-    """The text with U+FFFD in place of each lone surrogate; what is no str stays."""
+    """The text without surrogates; what is no str stays.
+
+    A high one before a low one becomes the character that UTF-16 writes so, any other U+FFFD.
+    """
     if not isinstance(text, str) or text.isascii():
         return text
     import re
 
-    return re.sub("[\ud800-\udfff]", REPLACEMENT, text)
+    return re.sub("[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]", _repaired, text)
+
+
+def _repaired(match: re.Match[str]) -> str:
+    surrogates = match.group()
+    if len(surrogates) == 1:
+        return REPLACEMENT
+    return surrogates.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+
+
+def surrogate_in(text: str) -> str | None:
+    """The first surrogate of a text and its place, in words; None: there is none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        start = error.start
+        is_pair = text[start] < "\udc00" and "\udc00" <= text[start + 1 : start + 2] <= "\udfff"
+        return f"a {PAIR if is_pair else 'lone surrogate'} at character {start}"
+    return None
+
+
+def way_out(where: str) -> str:
+    """What a caller may do about what `surrogate_in` found, in the words of the native code."""
+    if PAIR in where:
+        return "; errors='replace' makes it the character that it stands for"
+    return "; errors='replace' puts U+FFFD in its place"
+
+
+def check_texts(texts: Iterable[Any], first_row: int) -> None:
+    """Refuse what is no str.
+
+    Raises:
+        TypeError: a text is not one (names its row and its type, and what to do).
+    """
+    for row, text in enumerate(texts, first_row):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise TypeError(f"text {row} is {kind}, expected str{_advice(text)}")
+
+
+def _advice(text: Any) -> str:
+    if is_missing(text):
+        shown = "" if text is None else f" ({text})"
+        return f"; nulls='empty' takes a missing text{shown} as an empty one"
+    if isinstance(text, (bytes, bytearray)):
+        return "; .decode() makes a text of it"
+    if isinstance(text, memoryview):
+        return "; bytes(...).decode() makes a text of it"
+    if hasattr(text, "as_py"):  # a scalar of pyarrow
+        return "; .as_py() gives what it holds"
+    if isinstance(text, (int, float, complex, np.generic)):
+        return f"; str(...) makes a text of {text!s:.40}"
+    return ""
 
 
 def check_iterable(inputs: Any, expected: str) -> None:
@@ -89,8 +154,18 @@ def _listed(inputs: Any) -> tuple[Any, ...]:
     return tuple(inputs.to_pylist() if hasattr(inputs, "to_pylist") else inputs)
 
 
-def _is_missing(text: object) -> bool:
-    if text is None or (isinstance(text, float) and math.isnan(text)):
+def is_missing(text: object) -> bool:
+    """Whether this stands for a missing text: None, and what `pandas.isna` says so of.
+
+    These are NaN of Python, NumPy and `decimal`, NaT of NumPy and pandas, and pandas' NA.
+    """
+    if text is None:
         return True
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and text is pandas.NA
+    if isinstance(text, (float, complex, np.inexact, np.datetime64, np.timedelta64)):
+        return bool(text != text)  # noqa: PLR0124
+    # Nothing is one of theirs where nobody has imported them.
+    decimal, pandas = map(sys.modules.get, ("decimal", "pandas"))
+    if decimal is not None and isinstance(text, decimal.Decimal):
+        return bool(text.is_nan())
+    missing = (getattr(pandas, name, None) for name in ("NA", "NaT"))
+    return any(text is value for value in missing)

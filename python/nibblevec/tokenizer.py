@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nibblevec import _core
 from nibblevec.float_environment import in_default_float_environment
 from nibblevec.model_files import ModelFormatError, parse_json_object
+from nibblevec.texts import check_texts, surrogate_in, way_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -325,16 +326,20 @@ class NativeTokenizer:
 
         Longer texts than ``piece_characters`` are read in pieces.
         """
-        tokens = self._tokenizer.encode(
-            texts,
-            max_length=truncation.max_length,
-            keep_end=truncation.keep_end,
-            max_characters=self._rules.max_characters(truncation),
-            first_number=first_row,
-            threads=threads,
-            kernel=kernel,
-            piece_characters=piece_characters,
-        )
+        try:
+            tokens = self._tokenizer.encode(
+                texts,
+                max_length=truncation.max_length,
+                keep_end=truncation.keep_end,
+                max_characters=self._rules.max_characters(truncation),
+                first_number=first_row,
+                threads=threads,
+                kernel=kernel,
+                piece_characters=piece_characters,
+            )
+        except TypeError:
+            check_texts(texts, first_row)  # says more of it
+            raise
         return self._rules.without_dropped(TokenIds(*tokens))
 
     def encode_vectors(
@@ -352,25 +357,30 @@ class NativeTokenizer:
         piece_characters: int | None = None,
     ) -> int:
         """See `Tokenizer`; ``kernel`` and ``piece_characters`` as for `encode_batch`."""
-        return _core.encode(
-            self._tokenizer,
-            model.table.native,
-            texts,
-            out,
-            prompt=prompt,
-            dynamic_tanh=model.dynamic_tanh,
-            normalization=model.normalization,
-            normalize=normalize,
-            wide_sums=model.wide_sums,
-            rules=self._native_rules,
-            max_length=truncation.max_length,
-            keep_end=truncation.keep_end,
-            max_characters=self._rules.max_characters(truncation),
-            first_number=first_row,
-            threads=threads,
-            kernel=kernel,
-            piece_characters=piece_characters,
-        )
+        try:
+            return _core.encode(
+                self._tokenizer,
+                model.table.native,
+                texts,
+                out,
+                prompt=prompt,
+                dynamic_tanh=model.dynamic_tanh,
+                normalization=model.normalization,
+                normalize=normalize,
+                wide_sums=model.wide_sums,
+                rules=self._native_rules,
+                max_length=truncation.max_length,
+                keep_end=truncation.keep_end,
+                max_characters=self._rules.max_characters(truncation),
+                first_number=first_row,
+                threads=threads,
+                kernel=kernel,
+                piece_characters=piece_characters,
+            )
+        except TypeError:
+            if not isinstance(texts, _core.TextBlock):
+                check_texts(texts, first_row)  # says more of it
+            raise
 
 
 def _require(holds: bool, reason: str) -> None:
@@ -499,9 +509,7 @@ class PackageTokenizer:
         threads: int = 1,  # noqa: ARG002  # the package has its own
     ) -> TokenIds:
         """See `Tokenizer`."""
-        for row, text in enumerate(texts, first_row):
-            if not isinstance(text, str):
-                raise TypeError(f"text {row} is {type(text).__name__}, expected str")
+        check_texts(texts, first_row)
         max_characters = self._rules.max_characters(truncation)
         shortened = np.zeros(len(texts), np.bool_)
         if max_characters is not None:
@@ -512,8 +520,8 @@ class PackageTokenizer:
             encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         except BaseException as error:  # a Rust panic is not an Exception
             for row, text in enumerate(texts, first_row):
-                if not _is_text(text):
-                    raise ValueError(_surrogate_message(text, f"text {row}")) from None
+                if (where := surrogate_in(text)) is not None:
+                    raise ValueError(f"text {row} holds {where}{way_out(where)}") from None
             if not (type(error) is Exception or _is_panic(error)):
                 raise  # not of `tokenizers` itself
             problem = f"tokenizers cannot encode with it: {error}"
@@ -575,8 +583,8 @@ def prompted(texts: tuple[str, ...] | _core.TextBlock, prompt: str) -> tuple[str
     Raises:
         ValueError: the prompt holds a lone surrogate, or a text is not UTF-8 (names its row).
     """
-    if not _is_text(prompt):
-        raise ValueError(_surrogate_message(prompt, "the prompt"))
+    if (where := surrogate_in(prompt)) is not None:
+        raise ValueError(f"the prompt holds {where}")
     if isinstance(texts, _core.TextBlock):
         return tuple("" if text is None else prompt + text for text in texts.strings())
     if not prompt:
@@ -613,14 +621,6 @@ def load_package_tokenizer(tokenizer_json: bytes, path: str) -> tokenizers.Token
 
 def _is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"  # of Rust; not an Exception
-
-
-def _surrogate_message(text: str, name: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"{name} holds a lone surrogate at character {error.start}"
-    raise ValueError("no surrogate")
 
 
 def _cut(ids: list[int], truncation: Truncation) -> list[int]:

@@ -13,6 +13,7 @@ from nibblevec.formats.ranges import RANGES_NAME, write_ranges
 from nibblevec.model import Model, TokenizerJson
 from nibblevec.model_files import ModelFormatError
 from nibblevec.output_files import written_file, written_folder
+from nibblevec.texts import surrogate_in
 
 
 class Written(NamedTuple):
@@ -116,17 +117,14 @@ def _check_texts(model: Model, path: str) -> None:
     """Refuse what no file can hold.
 
     Raises:
-        ValueError: a prompt, its name, or what is said of the model holds a lone surrogate.
+        ValueError: a prompt, its name, or what is said of the model holds a surrogate.
     """
     texts = {"name": model.name, "license": model.license}
     for name, prompt in model.prompts.items():
         texts |= {f"the name of the prompt {name!a:.80}": name, f"prompt {name!a:.80}": prompt}
     for what, text in texts.items():
-        try:
-            (text or "").encode()
-        except UnicodeEncodeError as error:
-            problem = f"{what} holds a lone surrogate at character {error.start}"
-            raise ValueError(f"{path}: {problem}") from None
+        if (surrogate := surrogate_in(text or "")) is not None:
+            raise ValueError(f"{path}: {what} holds {surrogate}")
 
 
 def _other_names(folder: str) -> tuple[str, ...]:

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "arrow/vector_array.hpp"
@@ -184,6 +186,34 @@ py::array_t<float> array_of(const std::shared_ptr<VectorRows>& rows) {
     return py::array_t<float>({rows->count(), rows->dims()}, rows->data(), py::cast(rows));
 }
 
+// What a pickle keeps of rows: the numbers as an array, which protocol 5 hands on without a copy,
+// and the bits that tell which rows are null, no bytes where none is.
+py::tuple state_of(const std::shared_ptr<VectorRows>& rows) {
+    const std::span<const uint8_t> validity = rows->validity_bytes();
+    return py::make_tuple(
+        array_of(rows), py::bytes(reinterpret_cast<const char*>(validity.data()), validity.size()));
+}
+
+std::shared_ptr<VectorRows> rows_of_state(const py::tuple& state) {
+    if (state.size() != 2) throw py::value_error("the state of rows is a pair");
+    const auto numbers = py::cast<Array<float>>(state[0]);
+    const auto validity = py::cast<std::string_view>(state[1]);
+    if (numbers.ndim() != 2 || numbers.shape(1) == 0)
+        throw py::value_error("the numbers of rows have two dimensions");
+    const auto count = static_cast<size_t>(numbers.shape(0));
+    if (!validity.empty() && validity.size() != (count + 7) / 8)
+        throw py::value_error("the bits of " + std::to_string(count) + " rows are " +
+                              std::to_string(validity.size()) + " bytes");
+    const std::span<const uint8_t> bits(reinterpret_cast<const uint8_t*>(validity.data()),
+                                        validity.size());
+    const auto dims = static_cast<size_t>(numbers.shape(1));
+    const float* data = numbers.data();
+    std::shared_ptr<VectorRows> rows;
+    run_without_gil(
+        [&](Interruption&) { rows = std::make_shared<VectorRows>(data, bits, count, dims); });
+    return rows;
+}
+
 }  // namespace
 
 TextBlock::TextBlock(std::shared_ptr<const TextBatch> batch, size_t begin, size_t end)
@@ -237,7 +267,8 @@ void bind_arrow(py::module_& module) {
         .def("__len__", &VectorRows::count)
         .def_property_readonly("null_count", &VectorRows::null_count)
         .def_property_readonly("array", &array_of)
-        .def("blank_nulls", &VectorRows::blank_nulls, py::call_guard<WithoutGil>());
+        .def("blank_nulls", &VectorRows::blank_nulls, py::call_guard<WithoutGil>())
+        .def(py::pickle(&state_of, &rows_of_state));
     module.def("arrow_schema", &schema_capsule, py::arg("dims"), py::arg("list_type"));
     module.def("arrow_array", &array_capsule, py::arg("rows"), py::arg("list_type"));
     module.def("arrow_stream", &stream_capsule, py::arg("parts"), py::arg("dims"),

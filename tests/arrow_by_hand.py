@@ -40,7 +40,7 @@ GetLastError = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(ArrowArrayStream
 ArrowSchema._fields_ = [
     ("format", ctypes.c_char_p),
     ("name", ctypes.c_char_p),
-    ("metadata", ctypes.c_char_p),
+    ("metadata", ctypes.c_void_p),
     ("flags", ctypes.c_int64),
     ("n_children", ctypes.c_int64),
     ("children", ctypes.POINTER(ctypes.POINTER(ArrowSchema))),
@@ -298,6 +298,30 @@ def utf8_view(texts: Texts, *, offset: int = 0) -> Column:
     sizes = struct.pack("<qq", *map(len, data))
     buffers = [validity["buffer"], b"".join(views), *data, sizes]
     return Column(b"vu", len(texts), buffers, validity["null_count"], offset)
+
+
+def binary(column: Column) -> Column:
+    """The same column, its texts not said to be UTF-8."""
+    column.format = {b"u": b"z", b"U": b"Z", b"vu": b"vz"}[column.format or b""]
+    return column
+
+
+def fixed_size(texts: Texts, *, offset: int = 0) -> Column:
+    """Texts of one size."""
+    size = next(len(text) for text in _encoded(texts) if text)
+    parts = [b"\xff" * size] * offset + [text or b"\xff" * size for text in _encoded(texts)]
+    assert {len(part) for part in parts} == {size}
+    validity = _validity(texts, offset)
+    buffers = [validity["buffer"], b"".join(parts)]
+    return Column(b"w:%d" % size, len(texts), buffers, validity["null_count"], offset)
+
+
+def metadata(pairs: dict[str, str]) -> bytes:
+    """That of a schema, in this machine's order of bytes."""
+    texts = [text.encode() for pair in pairs.items() for text in pair]
+    return struct.pack("=i", len(pairs)) + b"".join(
+        struct.pack("=i", len(text)) + text for text in texts
+    )
 
 
 def dictionary(texts: Texts, index: str = "c", *, offset: int = 0, values: Any = utf8) -> Column:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import errno
 import gc
+import multiprocessing
 import os
 import pickle
 import random
@@ -15,8 +17,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +39,13 @@ from arrow_by_hand import (
     ReleaseArray,
     ReleaseSchema,
     ReleaseStream,
+    binary,
     bitmap,
     capsule,
     dictionary,
     exported_type,
+    fixed_size,
+    metadata,
     null,
     release,
     rows_of_array,
@@ -51,7 +58,7 @@ from arrow_by_hand import (
 from bits import FloatArray, assert_same_bits
 from tiny_models import TOKENIZER, write_model
 
-from nibblevec import Encoder, arrow, arrow_columns
+from nibblevec import Encoder, _core, arrow, arrow_columns
 from nibblevec.arrow_columns import ArrowVectors
 from nibblevec.encoder import BLOCK_TEXTS
 from nibblevec.tokenizer import PackageTokenizer
@@ -89,6 +96,15 @@ LAYOUTS: dict[str, Callable[..., Column]] = {
     },
     "dictionary<c, utf8_view>": lambda texts, **options: dictionary(
         texts, "c", values=utf8_view, **options
+    ),
+    "binary": lambda texts, **options: binary(utf8(texts, **options)),
+    "large_binary": lambda texts, **options: binary(utf8(texts, large=True, **options)),
+    "binary_view": lambda texts, **options: binary(utf8_view(texts, **options)),
+    "dictionary<i, binary>": lambda texts, **options: dictionary(
+        texts, "i", values=lambda known: binary(utf8(known)), **options
+    ),
+    "dictionary<S, binary_view>": lambda texts, **options: dictionary(
+        texts, "S", values=lambda known: binary(utf8_view(known)), **options
     ),
 }
 every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
@@ -333,46 +349,258 @@ def test_text_of_megabytes(encoder: Encoder) -> None:
 # What is no Arrow, or no texts
 
 
-@pytest.mark.parametrize("bad", [None, 3, "tea", ["tea"], np.array(["tea"])])
-def test_what_does_not_speak_arrow(encoder: Encoder, bad: Any) -> None:
-    with pytest.raises(TypeError, match="has neither __arrow_c_array__ nor __arrow_c_stream__"):
-        encoder.encode_arrow(bad)
+ITERABLE = "; encode takes any iterable of str"
+LISTED = "; encode takes a str, a list and an array of str"
+
+
+class Lazy:
+    """What must be collected first, as a LazyFrame of polars."""
+
+    def collect(self) -> None:
+        raise AssertionError("the caller's to ask for")
+
+
+class NoReader:
+    """What has a method of this name that does something else."""
+
+    def to_reader(self) -> int:
+        return 3
 
 
 @pytest.mark.parametrize(
-    "format",
+    ("bad", "advice"),
     [
-        *"bcCsSiIlLefgzZ",
-        "vz",
-        "w:4",
-        "d:19,10",
-        "tdD",
-        "+l",
-        "+L",
-        "+w:3",
-        "+r",
-        "",
-        "uu",
-        "x",
-        "\u00e9",
+        (None, ""),
+        (3, ""),
+        ("tea", LISTED),
+        (["tea"], LISTED),
+        (np.array(["tea"]), LISTED),
+        (iter(["tea"]), ITERABLE),
+        (Lazy(), r"; what its collect\(\) gives may have one"),
+        (Lazy, ""),
+        (NoReader(), ""),
+        (Producer, ""),
+        (ArrowVectors, ""),
     ],
 )
-def test_column_of_another_type(encoder: Encoder, format: str) -> None:
-    message = f"the Arrow format is '{re.escape(format)}', expected one of"
-    column = Column(format.encode(), 1, [None, bytes(64), bytes(64)])
-    for producer in (Producer(column), Producer(column, stream=True)):
-        with pytest.raises(TypeError, match=message):
+def test_what_does_not_speak_arrow(encoder: Encoder, bad: Any, advice: str) -> None:
+    message = f"^{type(bad).__name__} has neither __arrow_c_array__ nor __arrow_c_stream__{advice}$"
+    with pytest.raises(TypeError, match=message):
+        encoder.encode_arrow(bad)
+
+
+class Scanner:
+    """Hands out a reader, as that of pyarrow."""
+
+    def __init__(self, method: str, reader: Producer) -> None:
+        setattr(self, method, lambda: reader)
+
+
+class Dataset:
+    """Hands out a scanner of some columns, as that of pyarrow."""
+
+    def __init__(self, reader: Producer) -> None:
+        self.reader = reader
+        self.asked: list[Any] = []
+
+    def scanner(self, **options: Any) -> Scanner:
+        self.asked.append(options)
+        return Scanner("to_reader", self.reader)
+
+
+@pytest.mark.parametrize("method", arrow_columns.READER_METHODS)
+def test_readers_that_are_handed_out(encoder: Encoder, method: str) -> None:
+    producer = Producer(utf8(TEXTS), utf8(WITH_NULLS))
+    vectors = encoder.encode_arrow(Scanner(method, producer))
+    assert producer.all_released_once()
+    assert_same_rows(rows_of_array(vectors), expected_rows(encoder, [*TEXTS, *WITH_NULLS]))
+
+
+def test_of_a_dataset_the_column_alone_is_read(encoder: Encoder) -> None:
+    dataset = Dataset(Producer(table({"text": utf8(TEXTS)}), stream=True))
+    vectors = encoder.encode_arrow(dataset, column="text")
+    assert dataset.asked == [{"columns": ["text"]}]
+    assert_same_rows(rows_of_array(vectors), expected_rows(encoder, list(TEXTS)))
+    dataset = Dataset(Producer(table({"text": utf8(TEXTS)}), stream=True))
+    with pytest.raises(ValueError, match="no column is named, there are 'text'"):
+        encoder.encode_arrow(dataset)
+    assert dataset.asked == [{}]
+
+
+@pytest.mark.parametrize("size", [1, 3, 16])
+@pytest.mark.parametrize("offset", [0, 9])
+def test_texts_of_a_fixed_size(encoder: Encoder, size: int, offset: int) -> None:
+    texts: list[Any] = ["tea cup hot and more"[row : row + size] for row in range(4)] * 3
+    texts[5] = None
+    for column in (
+        fixed_size(texts, offset=offset),
+        dictionary(texts, "c", offset=offset, values=fixed_size),
+    ):
+        for producer in (Producer(column), Producer(column, stream=True)):
+            vectors = encoder.encode_arrow(producer)
+            assert producer.all_released_once()
+            assert_same_rows(rows_of_array(vectors), expected_rows(encoder, texts))
+    structs = table({"other": utf8(FEW * 6), "text": fixed_size(texts)}, offset=2, length=7)
+    vectors = encoder.encode_arrow(Producer(structs), column="text")
+    assert_same_rows(rows_of_array(vectors), expected_rows(encoder, texts[2:9]))
+    with pytest.raises(ValueError, match="text 1 is not UTF-8 at byte 0"):
+        encoder.encode_arrow(Producer(fixed_size([b"tea", b"\xff--"])))
+
+
+def schema_of(format: str, *children: Column | None, **fields: Any) -> Column:
+    return Column(format.encode(), 1, [None], children=list(children), schema_fields=fields)
+
+
+def named_schema(name: str, format: str, *children: Column) -> Column:
+    return Column(format.encode(), 1, [None], name=name.encode(), children=list(children))
+
+
+EXTENSION = "ARROW:extension:name"
+KEPT: list[Any] = []
+
+
+def kept(content: bytes) -> int:
+    """The address of bytes that stay where they are."""
+    KEPT.append(ctypes.create_string_buffer(content, len(content)))
+    return ctypes.addressof(KEPT[-1])
+
+
+FORMATS = {
+    "b": "bool",
+    "c": "int8",
+    "C": "uint8",
+    "s": "int16",
+    "S": "uint16",
+    "i": "int32",
+    "I": "uint32",
+    "l": "int64",
+    "L": "uint64",
+    "e": "halffloat (float16)",
+    "f": "float (float32)",
+    "g": "double (float64)",
+    "d:19,10": "decimal128(19,10)",
+    "d:19,10,32": "decimal32(19,10)",
+    "d:40,-2,256": "decimal256(40,-2)",
+    "tdD": "date32[day]",
+    "tdm": "date64[ms]",
+    "tts": "time32[s]",
+    "ttm": "time32[ms]",
+    "ttu": "time64[us]",
+    "ttn": "time64[ns]",
+    "tss:": "timestamp[s]",
+    "tsm:": "timestamp[ms]",
+    "tsu:UTC": "timestamp[us, tz=UTC]",
+    "tsn:Europe/Berlin": "timestamp[ns, tz=Europe/Berlin]",
+    "tDs": "duration[s]",
+    "tDm": "duration[ms]",
+    "tDu": "duration[us]",
+    "tDn": "duration[ns]",
+    "tiM": "month_interval",
+    "tiD": "day_time_interval",
+    "tin": "month_day_nano_interval",
+    "w:0": "fixed_size_binary[0]",
+    "w:-3": "fixed_size_binary[-3]",
+    "w:3x": "fixed_size_binary[3x]",
+    "w:4294967297": "fixed_size_binary[4294967297]",
+    "": "of the Arrow format ''",
+    "uu": "of the Arrow format 'uu'",
+    "x": "of the Arrow format 'x'",
+    "\u00e9": "of the Arrow format '\u00e9'",
+    "tsx:": "of the Arrow format 'tsx:'",
+    "ts": "of the Arrow format 'ts'",
+    "+x": "of the Arrow format '+x'",
+    "+l": "list<>",
+    "+s:": "of the Arrow format '+s:'",
+}
+
+OTHER_TYPES: dict[str, tuple[Callable[[], Column], str]] = {
+    **{code: (partial(schema_of, code), words) for code, words in FORMATS.items()},
+    "list": (lambda: schema_of("+l", schema_of("u")), "list<string>"),
+    "large_list": (lambda: schema_of("+L", schema_of("g")), "large_list<double (float64)>"),
+    "list_view": (lambda: schema_of("+vl", schema_of("vu")), "list_view<string_view>"),
+    "large_list_view": (lambda: schema_of("+vL", schema_of("z")), "large_list_view<binary>"),
+    "vectors": (
+        lambda: schema_of("+w:3", schema_of("f")),
+        "fixed_size_list<float (float32)>[3]",
+    ),
+    "lists of lists": (
+        lambda: schema_of("+l", schema_of("+l", schema_of("n"))),
+        "list<list<null>>",
+    ),
+    "struct in a list": (
+        lambda: schema_of("+l", schema_of("+s", named_schema("a", "u"), named_schema("b", "i"))),
+        "list<struct<a: string, b: int32>>",
+    ),
+    "map": (
+        lambda: schema_of("+m", schema_of("+s", named_schema("key", "u"), named_schema("v", "i"))),
+        "map<struct<key: string, v: int32>>",
+    ),
+    "dense union": (
+        lambda: schema_of("+ud:0,1", named_schema("a", "u"), named_schema("b", "b")),
+        "dense_union<a: string, b: bool>",
+    ),
+    "sparse union": (lambda: schema_of("+us:0", named_schema("a", "u")), "sparse_union<a: string>"),
+    "run ends": (
+        lambda: schema_of("+r", named_schema("run_ends", "i"), named_schema("values", "u")),
+        "run_end_encoded<int32, string>",
+    ),
+    "uuid": (
+        lambda: schema_of("w:16", metadata=kept(metadata({"a": "b", EXTENSION: "arrow.uuid"}))),
+        "extension<arrow.uuid> of fixed_size_binary[16]",
+    ),
+    "bytes of an extension": (
+        lambda: schema_of("z", metadata=kept(metadata({EXTENSION: "geoarrow.wkb"}))),
+        "extension<geoarrow.wkb> of binary",
+    ),
+    "list of nothing": (lambda: schema_of("+l", None), "list<...>"),
+    "children that are missing": (lambda: schema_of("+l", n_children=5), "list<>"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TYPES)
+def test_column_of_another_type(encoder: Encoder, name: str) -> None:
+    make, words = OTHER_TYPES[name]
+    message = re.escape(f" is {words}, not text; expected string, large_string, string_view,")
+    for producer in (Producer(make()), Producer(make(), stream=True)):
+        with pytest.raises(TypeError, match=f"^the Arrow array{message}"):
             encoder.encode_arrow(producer)
         assert producer.released["schema"] == producer.given["schema"] == 1
         assert producer.all_released_once()
-    encoded = Column(b"c", 1, [None, bytes(64)], dictionary=column)
-    with pytest.raises(TypeError, match=message):
+    structs = table({"text": utf8(FEW), "price": make()})
+    for producer in (Producer(structs), Producer(structs, stream=True)):
+        with pytest.raises(TypeError, match=f"^column 'price'{message}"):
+            encoder.encode_arrow(producer, column="price")
+        assert producer.all_released_once()
+    encoded = Column(b"c", 1, [None, bytes(64)], dictionary=make())
+    whole = re.escape(f"the Arrow array is dictionary<values={words}, indices=int8>, not text;")
+    with pytest.raises(TypeError, match=f"^{whole}"):
         encoder.encode_arrow(Producer(encoded))
+
+
+def test_words_of_a_type_are_few(encoder: Encoder) -> None:
+    deep = schema_of("u")
+    for _ in range(200):
+        deep = schema_of("+l", deep)
+    wide = schema_of("+l", schema_of("+s", *(named_schema("n" * 500, "u") for _ in range(200))))
+    for column in (deep, wide):
+        with pytest.raises(TypeError, match=r"is list<.*\.\.\.>+, not text") as caught:
+            encoder.encode_arrow(Producer(column))
+        assert len(str(caught.value)) < 600
+
+
+def test_text_of_an_extension_is_text(encoder: Encoder) -> None:
+    column = changed(utf8(TEXTS), schema_fields={"metadata": kept(metadata({EXTENSION: "json"}))})
+    vectors = encoder.encode_arrow(Producer(column))
+    assert_same_rows(rows_of_array(vectors), expected_rows(encoder, list(TEXTS)))
+    # What is no extension says nothing of the bytes.
+    for content in (metadata({"a": "b"}), metadata({}), struct.pack("=ii", 1, -5)):
+        column = changed(binary(utf8(TEXTS)), schema_fields={"metadata": kept(content)})
+        assert len(encoder.encode_arrow(Producer(column))) == len(TEXTS)
 
 
 def test_vectors_are_no_texts(encoder: Encoder) -> None:
     vectors = encoder.encode_arrow(Producer(utf8(TEXTS)))
-    with pytest.raises(TypeError, match=r"the Arrow format is '\+w:30'"):
+    with pytest.raises(TypeError, match=r"is fixed_size_list<float \(float32\)>\[30\], not text"):
         encoder.encode_arrow(vectors)
 
 
@@ -418,7 +646,7 @@ def test_table_of_no_columns(encoder: Encoder) -> None:
 
 
 def test_what_a_producer_says_need_not_be_utf8(encoder: Encoder) -> None:
-    with pytest.raises(TypeError, match="the Arrow format is 'x\ufffd', expected"):
+    with pytest.raises(TypeError, match="is of the Arrow format 'x\ufffd', not text"):
         encoder.encode_arrow(Producer(Column(b"x\xff", 1, [None])))
     structs = table({"a": utf8(TEXTS)})
     structs.children[0].name = b"caf\xe9"  # type: ignore[union-attr]
@@ -676,6 +904,22 @@ HOSTILE: dict[str, tuple[Callable[[], Column], str]] = {
     "no buffer of views": (
         lambda: with_buffer(utf8_view([20 * "a"]), 2, None),
         "its bytes are missing",
+    ),
+    "three buffers of a fixed size": (
+        lambda: changed(fixed_size(FEW), buffers=[None, bytes(9), b""]),
+        "it has 3 buffers",
+    ),
+    "no texts of a fixed size": (
+        lambda: with_buffer(fixed_size(FEW), 1, None),
+        "its texts are missing",
+    ),
+    "texts of a fixed size out of all memory": (
+        lambda: changed(fixed_size(FEW), length=1 << 56, null_count=0),
+        "texts are more than there are addresses",
+    ),
+    "null_count of texts of a fixed size": (
+        lambda: changed(fixed_size([*FEW, None]), null_count=0),
+        "its null_count is 0, but 1 are null",
     ),
     "first offset below 0": (
         lambda: with_buffer(utf8(FEW), 1, offsets(-3, 3, 6, 9)),
@@ -1194,6 +1438,84 @@ def test_as_numpy(encoder: Encoder) -> None:
     gc.collect()
     assert array.shape == (len(rows), DIM)
     assert_same_bits(array[0], encoder.encode(TEXTS[0]))
+
+
+def as_bytes(vectors: ArrowVectors) -> list[bytes | None]:
+    return [None if row is None else row.tobytes() for row in rows_of_array(vectors)]
+
+
+def copies(vectors: ArrowVectors) -> Iterator[ArrowVectors]:
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        yield pickle.loads(pickle.dumps(vectors, protocol))
+    yield copy.copy(vectors)
+    yield copy.deepcopy(vectors)
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(vectors, 5, buffer_callback=buffers.append)
+    yield pickle.loads(pickled, buffers=buffers)
+    if len(vectors):
+        assert len(pickled) < 1000 + len(vectors)
+        assert sum(buffer.raw().nbytes for buffer in buffers) == 4 * len(vectors) * vectors.dims
+
+
+@pytest.mark.parametrize("list_type", ["fixed", "list"])
+@pytest.mark.parametrize(
+    "arrays",
+    [[TEXTS], [WITH_NULLS], [["tea"] * 9 + [None]], [[None]], [[]], [], [TEXTS, [], WITH_NULLS]],
+    ids=len,
+)
+def test_pickled_and_copied(
+    encoder: Encoder, arrays: list[list[str | None]], list_type: arrow.ListType
+) -> None:
+    producer = Producer(*map(utf8, arrays or [[]]), stream=True)
+    vectors = encoder.encode_arrow(producer, list_type=list_type)
+    expected = expected_rows(encoder, [text for texts in arrays for text in texts])
+    for other in copies(vectors):
+        assert repr(other) == repr(vectors)
+        assert other.null_count == vectors.null_count
+        assert_same_rows(rows_of_array(other), expected)
+        assert_same_rows([row for rows in stream_of_rows(other) for row in rows], expected)
+        schema = take(other.__arrow_c_schema__(), SCHEMA, ArrowSchema)
+        assert exported_type(schema) == {"fixed": f"+w:{DIM}", "list": "+l"}[list_type]
+        release(schema)
+        assert not other.to_numpy().flags.writeable
+        assert_same_bits(other.to_numpy(), vectors.to_numpy())
+
+
+def test_pickled_chunks_stay_chunks(encoder: Encoder) -> None:
+    many = ["tea"] * (1 << 14)
+    vectors = encoder.encode_arrow(Producer(utf8(many), utf8([*many, None]), utf8(["cup"])))
+    twin = pickle.loads(pickle.dumps(vectors))
+    assert [len(rows) for rows in stream_of_rows(twin)] == [1 << 14, (1 << 14) + 1, 1]
+    assert as_bytes(twin) == as_bytes(vectors)
+    assert as_bytes(twin) == as_bytes(pickle.loads(pickle.dumps(twin)))  # put together meanwhile
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_pool_of_processes_returns_vectors(encoder: Encoder, method: str) -> None:
+    context = multiprocessing.get_context(method)
+    vectors = encoder.encode_arrow(Producer(utf8(WITH_NULLS)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads
+        with context.Pool(1) as pool:
+            (twin,) = pool.map(copy.copy, [vectors])
+    assert as_bytes(twin) == as_bytes(vectors)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        (),
+        (np.zeros((2, 3), np.float32), b"", 1),
+        (np.zeros(3, np.float32), b""),
+        (np.zeros((2, 0), np.float32), b""),
+        (np.zeros((9, 3), np.float32), b"\0"),
+        (np.zeros((9, 3), np.float32), b"\0\0\0"),
+    ],
+)
+def test_states_that_are_none(state: tuple[Any, ...]) -> None:
+    rows = _core.VectorRows.__new__(_core.VectorRows)
+    with pytest.raises(ValueError, match="rows"):
+        rows.__setstate__(state)
 
 
 def test_child_may_be_moved_out(encoder: Encoder) -> None:

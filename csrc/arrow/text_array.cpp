@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <type_traits>
 
-#include "tokenizer/unicode.hpp"
+#include "arrow/type_words.hpp"
 
 namespace nibblevec {
 
@@ -35,16 +36,6 @@ Number read(const uint8_t* numbers, size_t i) {
     throw std::invalid_argument(what + ": " + problem);
 }
 
-std::string quoted(std::string_view name) {
-    constexpr size_t kMaxShown = 80;
-    size_t shown = std::min(name.size(), kMaxShown);
-    // No part of a character.
-    while (shown > 0 && shown < name.size() &&
-           unicode::is_continuation(static_cast<uint8_t>(name[shown])))
-        --shown;
-    return std::string("'").append(name.substr(0, shown)).append("'");
-}
-
 // Schemas
 
 struct NamedLayout {
@@ -52,7 +43,10 @@ struct NamedLayout {
     Layout layout;
 };
 constexpr NamedLayout kLayouts[] = {
-    {"n", Layout::null}, {"u", Layout::utf8}, {"U", Layout::large_utf8}, {"vu", Layout::utf8_view}};
+    {"n", Layout::null},       {"u", Layout::utf8}, {"U", Layout::large_utf8},
+    {"vu", Layout::utf8_view}, {"z", Layout::utf8}, {"Z", Layout::large_utf8},
+    {"vz", Layout::utf8_view},
+};
 
 void check_present(const ArrowSchema* schema, const char* what) {
     if (schema == nullptr) fail(what, "it is missing");
@@ -60,15 +54,35 @@ void check_present(const ArrowSchema* schema, const char* what) {
     if (schema->format == nullptr) fail(what, "it has no format");
 }
 
-Layout layout_of(const ArrowSchema& schema) {
-    for (const NamedLayout& known : kLayouts)
-        if (known.format == schema.format) return known.layout;
-    throw NotTexts("the Arrow format is " + quoted(schema.format) +
-                   ", expected one of texts: 'u', 'U', 'vu', or a dictionary of these");
+// The size of each text of the format "w:size". (Without bytes nothing would bound their number.)
+std::optional<size_t> fixed_size(std::string_view format) {
+    if (!format.starts_with("w:")) return std::nullopt;
+    int32_t size = 0;
+    const char* end = format.data() + format.size();
+    const auto [stop, error] = std::from_chars(format.data() + 2, end, size);
+    if (error != std::errc() || stop != end || size < 1) return std::nullopt;
+    return static_cast<size_t>(size);
 }
 
-TextType text_type_of(const ArrowSchema& schema) {
-    if (schema.dictionary == nullptr) return {layout_of(schema), 0, false};
+// `column` is the whole of which `schema` is the type, or the type of the dictionary.
+TextType layout_of(const ArrowSchema& schema, const ArrowSchema& column, const std::string& what) {
+    const std::string_view format = schema.format;
+    // Bytes of an extension type, such as those of a UUID, are no text even where they are UTF-8.
+    const bool is_bytes = format.ends_with('z') || format.ends_with('Z') || format.starts_with("w");
+    if (!is_bytes || !extension_name(schema)) {
+        for (const NamedLayout& known : kLayouts)
+            if (known.format == format) return {known.layout};
+        if (const auto size = fixed_size(format)) return {Layout::fixed_size, *size};
+    }
+    throw NotTexts(
+        what + " is " + type_in_words(column) +
+        ", not text; expected string, large_string, string_view, binary that is UTF-8, or"
+        " a dictionary of these");
+}
+
+// `what` names it in errors.
+TextType text_type_of(const ArrowSchema& schema, const std::string& what) {
+    if (schema.dictionary == nullptr) return layout_of(schema, schema, what);
     check_present(schema.dictionary, "Arrow schema of the dictionary");
     // Signed ones are small letters.
     constexpr std::string_view kIndices = "cCsSiIlL";
@@ -77,8 +91,11 @@ TextType text_type_of(const ArrowSchema& schema) {
     if (place == std::string_view::npos)
         fail("Arrow schema", "a dictionary with indices of the format " + quoted(schema.format));
     if (schema.dictionary->dictionary != nullptr)
-        throw NotTexts("the Arrow format is a dictionary of dictionaries");
-    return {layout_of(*schema.dictionary), static_cast<uint8_t>(1u << place / 2), place % 2 == 0};
+        throw NotTexts(what + " is " + type_in_words(schema) + ", a dictionary of dictionaries");
+    TextType type = layout_of(*schema.dictionary, schema, what);
+    type.index_width = static_cast<uint8_t>(1u << place / 2);
+    type.index_is_signed = place % 2 == 0;
+    return type;
 }
 
 // Arrays
@@ -170,7 +187,7 @@ TextColumn find_text_column(const ArrowSchema& schema, std::optional<std::string
     const bool is_struct = std::string_view(schema.format) == "+s" && schema.dictionary == nullptr;
     if (!is_struct) {
         if (name) fail(what, "a column is named, but there are none");
-        return {text_type_of(schema), std::nullopt, 0};
+        return {text_type_of(schema, "the Arrow array"), std::nullopt, 0};
     }
     if (schema.n_children < 0)
         fail(what, "it has " + std::to_string(schema.n_children) + " children");
@@ -190,14 +207,24 @@ TextColumn find_text_column(const ArrowSchema& schema, std::optional<std::string
     }
     if (!name) fail(what, "no column is named, there are " + names);
     if (!found) fail(what, "no column has the name " + quoted(*name) + ", there are " + names);
-    return {text_type_of(*schema.children[*found]), found, child_count};
+    return {text_type_of(*schema.children[*found], "column " + quoted(*name)), found, child_count};
 }
 
-TextValues::TextValues(Layout layout, const ArrowArray& array, const Slots* structs,
+TextValues::TextValues(const TextType& type, const ArrowArray& array, const Slots* structs,
                        const char* what)
-    : layout_(layout) {
+    : type_{type.layout, type.text_bytes} {
+    const Layout layout = type.layout;
     if (layout == Layout::null) {
         slots_ = narrowed(checked_slots(array, what, 0, 1), structs, what);  // 1: of old producers
+        return;
+    }
+    if (layout == Layout::fixed_size) {
+        const Slots all = checked_slots(array, what, 2, 2);
+        slots_ = narrowed(all, structs, what);
+        data_ = static_cast<const char*>(array.buffers[1]);
+        if (all.count > 0)
+            check_buffer(data_, all.begin + all.count, type.text_bytes, what, "texts");
+        check_null_count(array, all, what);
         return;
     }
     const bool has_views = layout == Layout::utf8_view;
@@ -235,15 +262,16 @@ TextValues::TextValues(Layout layout, const ArrowArray& array, const Slots* stru
 
 int64_t TextValues::offset_at(size_t i) const {
     const size_t slot = slots_.begin + i;
-    return layout_ == Layout::utf8 ? read<int32_t>(fixed_, slot) : read<int64_t>(fixed_, slot);
+    return type_.layout == Layout::utf8 ? read<int32_t>(fixed_, slot) : read<int64_t>(fixed_, slot);
 }
 
 void TextValues::check(size_t i, const char* what, size_t number) const {
     const auto fail_here = [&](const std::string& problem) {
         fail(std::string(what) + " " + std::to_string(number), problem);
     };
-    switch (layout_) {
+    switch (type_.layout) {
         case Layout::null:
+        case Layout::fixed_size:
             return;
         case Layout::utf8:
         case Layout::large_utf8: {  // even of one that is null
@@ -276,7 +304,11 @@ void TextValues::check(size_t i, const char* what, size_t number) const {
 }
 
 std::string_view TextValues::text(size_t i) const {
-    if (layout_ != Layout::utf8_view) {
+    if (type_.layout == Layout::fixed_size) {
+        const size_t size = type_.text_bytes;
+        return {data_ + (slots_.begin + i) * size, size};
+    }
+    if (type_.layout != Layout::utf8_view) {
         const int64_t begin = offset_at(i);
         const auto length = static_cast<size_t>(offset_at(i + 1) - begin);
         // Without any text there may be no bytes either, and nothing to point to.
@@ -293,7 +325,8 @@ std::string_view TextValues::text(size_t i) const {
 }
 
 size_t TextValues::outside_bytes() const {
-    if (layout_ != Layout::utf8_view)
+    if (type_.layout == Layout::fixed_size) return slots_.count * type_.text_bytes;
+    if (type_.layout != Layout::utf8_view)
         return static_cast<size_t>(std::max<int64_t>(0, last_offset_ - first_offset_));
     uint64_t bytes = 0;
     for (size_t i = 0; i < view_buffers_.size(); ++i)
@@ -311,7 +344,7 @@ TextArray::TextArray(const TextColumn& column, const ArrowArray& array) : type_(
     }
     const char* what = "Arrow array";
     if (!is_encoded()) {
-        values_ = TextValues(type_.layout, *texts, structs, what);
+        values_ = TextValues(type_, *texts, structs, what);
         if (structs != nullptr) check_null_count(array, structs_, "Arrow struct");
         return;
     }
@@ -322,7 +355,7 @@ TextArray::TextArray(const TextColumn& column, const ArrowArray& array) : type_(
     check_null_count(*texts, all, what);
     index_bytes_ = static_cast<const uint8_t*>(texts->buffers[1]);
     if (texts->dictionary == nullptr) fail(what, "its dictionary is missing");
-    values_ = TextValues(type_.layout, *texts->dictionary, nullptr, "Arrow dictionary");
+    values_ = TextValues(type_, *texts->dictionary, nullptr, "Arrow dictionary");
     if (structs != nullptr) check_null_count(array, structs_, "Arrow struct");
 }
 

@@ -18,13 +18,15 @@ class NotTexts : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// How an array keeps its texts.
+// How an array keeps its texts. Bytes that are said to be UTF-8 (string) and such that are not
+// (binary) are kept alike, and checked alike.
 struct TextType {
-    enum class Layout : uint8_t { null, utf8, large_utf8, utf8_view };
+    enum class Layout : uint8_t { null, utf8, large_utf8, utf8_view, fixed_size };
 
     Layout layout;
-    uint8_t index_width;  // bytes of an index into a dictionary; 0: there is none
-    bool index_is_signed;
+    size_t text_bytes = 0;    // of each text, where these have a fixed size
+    uint8_t index_width = 0;  // bytes of an index into a dictionary; 0: there is none
+    bool index_is_signed = false;
 };
 
 // Where the texts are in what a producer gives: in a child of its structs, or there itself.
@@ -55,7 +57,7 @@ class TextValues {
   public:
     TextValues() = default;
     // Those that `structs` take up, whose child the array is, or all. `what` names it in errors.
-    TextValues(TextType::Layout layout, const ArrowArray& array, const Slots* structs,
+    TextValues(const TextType& type, const ArrowArray& array, const Slots* structs,
                const char* what);
 
     const Slots& slots() const { return slots_; }
@@ -64,7 +66,7 @@ class TextValues {
     // name it in errors.
     void check(size_t i, const char* what, size_t number) const;
 
-    bool are_all_null() const { return layout_ == TextType::Layout::null; }
+    bool are_all_null() const { return type_.layout == TextType::Layout::null; }
 
     // Of what is checked.
     bool may_hold_nulls() const { return are_all_null() || slots_.validity != nullptr; }
@@ -77,11 +79,12 @@ class TextValues {
   private:
     int64_t offset_at(size_t i) const;
 
-    TextType::Layout layout_ = TextType::Layout::null;
+    TextType type_{TextType::Layout::null};  // without its dictionary
     Slots slots_;
     const uint8_t* fixed_ = nullptr;  // offsets or views, perhaps not aligned
     int64_t first_offset_ = 0, last_offset_ = 0;
-    const char* data_ = nullptr;  // what offsets lead into; checked for those between these
+    // What offsets lead into, checked for those between these; or texts of a fixed size.
+    const char* data_ = nullptr;
     std::span<const void* const> view_buffers_;
     const uint8_t* view_buffer_sizes_ = nullptr;  // int64 each, perhaps not aligned
 };

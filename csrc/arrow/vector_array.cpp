@@ -187,6 +187,14 @@ VectorRows::VectorRows(const std::vector<std::shared_ptr<const VectorRows>>& par
     }
 }
 
+VectorRows::VectorRows(const float* numbers, std::span<const uint8_t> validity, size_t count,
+                       size_t dims)
+    : count_(count), dims_(dims), numbers_(allocated(count, dims)) {
+    if (count > 0) std::memcpy(numbers_.get(), numbers, count * dims * sizeof(float));
+    for (size_t row = 0; !validity.empty() && row < count; ++row)
+        if ((validity[row / 8] >> row % 8 & 1) == 0) set_null(row);
+}
+
 void VectorRows::set_null(size_t row) {
     if (validity_.empty()) validity_.assign((count_ + 7) / 8, 0xff);
     validity_[row / 8] = static_cast<uint8_t>(validity_[row / 8] & ~(1u << row % 8));

@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "arrow/c_data.hpp"
@@ -19,6 +20,8 @@ class VectorRows {
     VectorRows(const TextBatch& texts, size_t dims);
     // Copies those of `parts`, one after the other.
     VectorRows(const std::vector<std::shared_ptr<const VectorRows>>& parts, size_t dims);
+    // Copies so many, and which of them are null: a bit a row, or none where all are valid.
+    VectorRows(const float* numbers, std::span<const uint8_t> validity, size_t count, size_t dims);
 
     size_t count() const { return count_; }
     size_t dims() const { return dims_; }
@@ -26,6 +29,7 @@ class VectorRows {
     size_t count_nulls(size_t begin, size_t count) const;
     float* data() { return numbers_.get(); }
     const float* data() const { return numbers_.get(); }
+    std::span<const uint8_t> validity_bytes() const { return validity_; }
     const uint8_t* validity() const { return validity_.empty() ? nullptr : validity_.data(); }
 
     // The rows of nulls become NaN.

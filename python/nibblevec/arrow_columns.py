@@ -33,12 +33,63 @@ def check_choice(value: object, choices: Any, name: str) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r:.80}")
 
 
+# What hands out a reader of record batches: a Scanner of pyarrow, a connection of DuckDB.
+READER_METHODS = ("to_reader", "to_arrow_reader")
+
+# What makes of other objects such as speak the interface: of a LazyFrame; of a Spark and a Daft
+# DataFrame; of ibis; of a Dataset of Hugging Face; of a ParquetFile. One that costs memory or
+# touches the network is the caller's to ask for.
+OTHER_METHODS = ("collect", "toArrow", "to_arrow", "to_pyarrow", "to_polars", "read")
+
+
+def _speaker(obj: Any, column: str | None) -> Any:
+    """``obj``, or the reader that it hands out."""
+    if not _speaks(obj):
+        reader = _reader_of(obj, column)
+        if _speaks(reader):
+            return reader
+        kind = type(obj).__name__
+        raise TypeError(
+            f"{kind} has neither __arrow_c_array__ nor __arrow_c_stream__{_way_out(obj)}"
+        )
+    return obj
+
+
+def _speaks(obj: Any) -> bool:
+    # A class has the methods of its objects.
+    return not isinstance(obj, type) and (
+        hasattr(obj, "__arrow_c_array__") or hasattr(obj, "__arrow_c_stream__")
+    )
+
+
+def _reader_of(obj: Any, column: str | None) -> Any:
+    if isinstance(obj, type):
+        return None
+    if _can(obj, "scanner"):  # a Dataset of pyarrow, or a fragment of one: of no other columns
+        obj = obj.scanner() if column is None else obj.scanner(columns=[column])
+    method = next((name for name in READER_METHODS if _can(obj, name)), None)
+    return None if method is None else getattr(obj, method)()
+
+
+def _can(obj: Any, name: str) -> bool:
+    return callable(getattr(obj, name, None))
+
+
+def _way_out(obj: Any) -> str:
+    if isinstance(obj, (str, list, tuple, np.ndarray)):
+        return "; encode takes a str, a list and an array of str"
+    method = next((name for name in OTHER_METHODS if _can(obj, name)), None)
+    if method is not None and not isinstance(obj, type):
+        return f"; what its {method}() gives may have one"
+    return "; encode takes any iterable of str" if hasattr(obj, "__iter__") else ""
+
+
 def text_batches(obj: Any, column: str | None, nulls: Nulls) -> Iterator[_core.TextBatch]:
     """The texts of an object that speaks the Arrow C interface, checked, a few arrays at a time.
 
     Args:
-        obj: has ``__arrow_c_array__`` or ``__arrow_c_stream__``; what it hands out is released
-            when it has been read, or when the iterator is closed.
+        obj: has ``__arrow_c_array__`` or ``__arrow_c_stream__``, or hands out a reader that has;
+            what it hands out is released when it has been read, or when the iterator is closed.
         column: where ``obj`` gives structs (a table): the column of this name.
         nulls: see `Nulls`.
 
@@ -51,16 +102,13 @@ def text_batches(obj: Any, column: str | None, nulls: Nulls) -> Iterator[_core.T
     if column is not None and not isinstance(column, str):
         raise TypeError(f"column is {type(column).__name__}, expected str")
     empty = nulls == "empty"
-    if hasattr(obj, "__arrow_c_array__"):
-        schema, array = obj.__arrow_c_array__()
+    speaker = _speaker(obj, column)
+    if hasattr(speaker, "__arrow_c_array__"):
+        schema, array = speaker.__arrow_c_array__()
         reader = _core.TextReader.of_array(schema, array, column=column, nulls_are_empty=empty)
-    elif hasattr(obj, "__arrow_c_stream__"):
-        stream = obj.__arrow_c_stream__()
-        reader = _core.TextReader.of_stream(stream, column=column, nulls_are_empty=empty)
     else:
-        raise TypeError(
-            f"{type(obj).__name__} has neither __arrow_c_array__ nor __arrow_c_stream__"
-        )
+        stream = speaker.__arrow_c_stream__()
+        reader = _core.TextReader.of_stream(stream, column=column, nulls_are_empty=empty)
     while (batch := reader.read()) is not None:
         if nulls == "error" and batch.first_null is not None:
             raise ValueError(f"text {batch.first_number + batch.first_null} is null")

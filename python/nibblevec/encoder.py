@@ -542,9 +542,11 @@ class Encoder(SentenceTransformerMethods):
 
         Args:
             obj: an array, a chunked array, a series, a record batch, a table, a stream of them:
-                anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``. The texts are utf8,
-                large_utf8 or utf8_view (string, large_string, string_view), or a dictionary of
-                these. A stream is read to its end, a few arrays at a time.
+                anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``; or a Dataset or
+                Scanner of pyarrow, a connection of DuckDB, whatever has a ``to_reader()``. The
+                texts are string, large_string or string_view, UTF-8 in binary, large_binary,
+                binary_view or fixed_size_binary, or a dictionary of these. A stream is read to its
+                end, a few arrays at a time.
             column: of a table, the name of the column of texts.
             nulls: a text that is null gives a null (``"null"``), what an empty text gives
                 (``"empty"``), or a ValueError (``"error"``).
@@ -561,8 +563,8 @@ class Encoder(SentenceTransformerMethods):
             takes them, and `ArrowVectors.to_numpy` gives an array.
 
         Raises:
-            TypeError: ``obj`` does not speak the interface, or holds no texts; ``column`` is no
-                str.
+            TypeError: ``obj`` does not speak the interface, or holds no texts (names the column
+                and its type); ``column`` is no str.
             ValueError: there is no such column, or none is named; a text is not UTF-8, or null
                 with ``nulls="error"`` (names its row); an array contradicts itself or Arrow's
                 specification, as far as can be seen: the interface gives the size of almost no

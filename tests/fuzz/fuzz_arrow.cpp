@@ -82,6 +82,7 @@ using Texts = std::vector<std::optional<std::string>>;
 struct Column {
     std::string format;
     std::string name;
+    std::optional<Buffer> metadata;
     int64_t length = 0;
     int64_t offset = 0;
     int64_t null_count = 0;
@@ -125,6 +126,8 @@ void make_schema(Column& column, Counts* counts, ArrowSchema& schema) {
     // A copy, gone when it is released.
     schema.format = column.has_no_format ? nullptr : column.format.c_str();
     schema.name = column.name.empty() ? nullptr : column.name.c_str();
+    if (column.metadata)
+        schema.metadata = reinterpret_cast<const char*>(column.metadata->bytes.get());
     for (Column& child : column.children) {
         held->structs.push_back(std::make_unique<ArrowSchema>());
         make_schema(child, nullptr, *held->structs.back());
@@ -312,7 +315,9 @@ void tell_lies(Column& column, Choices& choices) {
             break;
         case 6:
             column.format =
-                std::array{"f", "", "z", "vz", "+l", "+r", "\xff", "uu"}[choices.below(8)];
+                std::array{"f",       "",      "w:0", "w:-1", "w:99999999999", "+l",      "+r",
+                           "\xff",    "uu",    "+m",  "+s",   "d:3",           "d:3,4,5", "ts",
+                           "tsu:UTC", "+ud:0", "+w:", "tdD"}[choices.below(18)];
             break;
         case 7:
             column.has_no_format = true;
@@ -334,11 +339,48 @@ void tell_lies(Column& column, Choices& choices) {
     }
 }
 
+// Pairs of key and value as the interface lays them down, or less than that.
+Buffer some_metadata(Choices& choices, bool has_extension) {
+    std::vector<std::string> texts = {"key", "value"};
+    if (has_extension) texts.insert(texts.end(), {"ARROW:extension:name", "arrow.uuid"});
+    std::string bytes;
+    const auto add = [&](int32_t number) {
+        bytes.append(reinterpret_cast<const char*>(&number), sizeof number);
+    };
+    add(static_cast<int32_t>(texts.size() / 2));
+    for (const std::string& text : texts) {
+        add(static_cast<int32_t>(text.size()));
+        bytes += text;
+    }
+    if (!has_extension && choices.one_in(2)) {
+        bytes.clear();
+        add(choices.one_in(2) ? -1 : 1);
+        add(std::numeric_limits<int32_t>::min());
+    }
+    Buffer buffer(bytes.size());
+    std::ranges::copy(bytes, buffer.bytes.get());
+    return buffer;
+}
+
+constexpr size_t kFixedKind = 5;
+
+// Texts of one size each; those that are null have bytes as well.
+void add_fixed(const Texts& all, size_t size, Column& column) {
+    Buffer texts(all.size() * size);
+    for (size_t i = 0; i < all.size(); ++i)
+        std::ranges::copy(all[i].value_or(std::string(size, '\xff')), texts.bytes.get() + i * size);
+    column.buffers.push_back(std::move(texts));
+}
+
 // `structs` use the slots of a child up to this one.
 Column some_column(Choices& choices, size_t kind, size_t least_length,
                    std::optional<size_t> struct_end) {
     Column column;
-    const SlotTexts slots = some_slots(choices, least_length);
+    SlotTexts slots = some_slots(choices, least_length);
+    const size_t fixed_size = std::array{1, 4, 13}[choices.below(3)];
+    if (kind == kFixedKind)
+        for (auto& text : slots.all)
+            if (text) text->resize(fixed_size, '.');
     column.texts = {slots.all.begin() + static_cast<ptrdiff_t>(slots.offset), slots.all.end()};
     column.length = static_cast<int64_t>(slots.length);
     column.offset = static_cast<int64_t>(slots.offset);
@@ -361,11 +403,22 @@ Column some_column(Choices& choices, size_t kind, size_t least_length,
               (struct_end ? *struct_end : static_cast<size_t>(column.length));
         end = std::min(end, slots.all.size());
     }
-    const std::string format = kind == 0 ? "u" : kind == 1 ? "U" : "vu";
+    const bool is_binary = choices.one_in(2);
+    const std::string format = kind == 0   ? (is_binary ? "z" : "u")
+                               : kind == 1 ? (is_binary ? "Z" : "U")
+                               : kind == 2 ? (is_binary ? "vz" : "vu")
+                                           : "w:" + std::to_string(fixed_size);
     if (column.format.empty()) column.format = format;
+    if (choices.one_in(8)) {
+        const bool has_extension = choices.one_in(4);
+        column.metadata = some_metadata(choices, has_extension);
+        const bool is_text = kind != kFixedKind && !is_binary;
+        column.lies = column.lies || (has_extension && !is_text);
+    }
     if (kind == 0) add_offsets<int32_t>(slots.all, end, column, choices);
     if (kind == 1) add_offsets<int64_t>(slots.all, end, column, choices);
     if (kind == 2) add_views(slots.all, column, choices);
+    if (kind == kFixedKind) add_fixed(slots.all, fixed_size, column);
     if (column.lies && choices.one_in(8)) column.buffers[1].reset();
     return column;
 }
@@ -382,7 +435,8 @@ void add_indices(const std::vector<size_t>& numbers, Column& column, Choices& ch
 }
 
 Column some_encoded_column(Choices& choices, size_t least_length) {
-    Column values = some_column(choices, choices.below(4), 1, std::nullopt);
+    const size_t kind = choices.below(5);
+    Column values = some_column(choices, kind == 4 ? kFixedKind : kind, 1, std::nullopt);
     Column column;
     const SlotTexts slots = some_slots(choices, least_length);
     std::vector<size_t> numbers;
@@ -529,7 +583,9 @@ void check_export(std::vector<std::shared_ptr<const VectorRows>> parts, const Te
     const ListType type = choices.one_in(2) ? ListType::list : ListType::fixed;
     ArrowArrayStream made{};
     export_stream(parts, dims, type, choices.below(64) + 1, made);
-    const auto whole = std::make_shared<const VectorRows>(parts, dims);
+    const auto joined = std::make_shared<const VectorRows>(parts, dims);
+    const auto whole = std::make_shared<const VectorRows>(  // as it is pickled
+        joined->data(), joined->validity_bytes(), joined->count(), dims);
     parts.clear();
     Owned<ArrowArrayStream> stream(made);
     Owned<ArrowSchema> schema;
@@ -569,7 +625,7 @@ void check_export(std::vector<std::shared_ptr<const VectorRows>> parts, const Te
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Choices choices(data, size);
-    const Shape shape{choices.one_in(3), choices.below(5)};
+    const Shape shape{choices.one_in(3), choices.below(6)};
     const bool is_stream = choices.one_in(3);
     std::vector<Column> columns;
     const size_t column_count = is_stream ? choices.below(4) + 1 : 1;

@@ -29,7 +29,7 @@ def test_some_docstrings_hold_examples() -> None:
     assert sum(bool(test.examples) for module in modules for test in finder.find(module)) >= 3
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/coming-from.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/coming-from.md", "docs/model.md"])
 def test_examples_of_documents(name: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
     assert len(blocks) >= 2

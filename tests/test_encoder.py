@@ -709,6 +709,22 @@ def test_similarity_of_what_does_not_fit(encoder: Encoder, a: Any, b: Any, messa
         encoder.similarity(a, b)
 
 
+def test_texts_without_tokens_are_as_the_page_about_the_model_says() -> None:
+    model = Encoder()
+    texts = ["", " ", "\u200b", "tea", "?", "\U0001f600"]
+    ids, offsets = model.tokenize(texts)
+    assert len(ids) == offsets[-1]
+    assert np.flatnonzero(np.diff(offsets)).tolist() == [3, 4, 5]
+    vectors = model.encode(texts)
+    assert vectors[1].tobytes() == vectors[2].tobytes() == vectors[0].tobytes()
+    assert np.linalg.norm(vectors[0]) == pytest.approx(0.22, abs=0.005)
+    units = model.encode(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(np.linalg.norm(units, axis=1), 1, rtol=1e-6)
+    scores = model.similarity(units[0], units[3:])[0]
+    assert float(scores[1]) == pytest.approx(0.24, abs=0.005)
+    assert float(scores[0]) < min(float(scores[1]), float(scores[2]))
+
+
 def test_similarity_tells_tea_from_stocks() -> None:
     model = Encoder()
     vectors = model.encode(["Tea is a hot drink.", "A cup of tea.", "The stock market fell."])

@@ -119,7 +119,7 @@ class ArrowVectors:
     """A column of vectors, float32 [dims] each or null, that any Arrow library takes.
 
     ``pyarrow.array(vectors)``, ``pyarrow.chunked_array(vectors)``, ``polars.Series(vectors)`` and
-    the like copy nothing. The memory lives for as long as anybody uses it.
+    the like copy nothing. The memory lives for as long as anybody uses it. Vectors can be pickled.
 
     See `Encoder.encode_arrow`.
     """
@@ -143,6 +143,7 @@ class ArrowVectors:
     def to_numpy(self) -> NDArray[np.float32]:
         """The vectors, float32 [n, dims], read-only; NaN in the rows of nulls.
 
+        An index such as FAISS takes NaN without a word: leave these rows out, see docs/arrow.md.
         Nothing is copied, unless they came from several arrays and are put together now.
         """
         array = self._whole().array

@@ -320,8 +320,8 @@ class Encoder(SentenceTransformerMethods):
             precision: ``"float32"`` (so does None), ``"float16"``, ``"int8"``, ``"uint8"``,
                 ``"binary"`` or ``"ubinary"``; applied last. int8 and uint8 cut the range that a dim
                 has into 256 steps; binary and ubinary keep whether a number is above 0, eight dims
-                in a byte, the first in its highest bit. `similarity` and `semantic_search` take the
-                same word.
+                in a byte, the first in its highest bit (sqlite-vec's ``vec_quantize_binary`` has it
+                in the lowest). `similarity` and `semantic_search` take the same word.
             convert_to_numpy: an array; False gives a list of Tensors, or a Tensor for one str.
             convert_to_tensor: a Tensor, whatever ``convert_to_numpy`` says.
             device: one, or a list; another than the CPU gives a warning, and is not used.
@@ -346,8 +346,10 @@ class Encoder(SentenceTransformerMethods):
 
         Returns:
             float32 [texts, dims]; [dims] for a single str. A text without tokens gets the head of
-            zeros. Other precisions give float16 or int8 or uint8; binary (int8) and ubinary (uint8)
-            have an eighth of the dims, rounded up. See ``convert_to_numpy`` and ``output_value``.
+            zeros, which with a Dynamic Tanh is no zero, and a unit vector if normalised;
+            docs/model.md tells how to leave such texts out. Other precisions give float16 or int8
+            or uint8; binary (int8) and ubinary (uint8) have an eighth of the dims, rounded up. See
+            ``convert_to_numpy`` and ``output_value``.
 
         Raises:
             TypeError: a text is not a str (names its row); ``inputs`` are missing, or given twice.

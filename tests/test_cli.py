@@ -263,7 +263,6 @@ def test_more_characters_than_a_block(
         (b"\xef\xbb\xbftea\n\xef\xbb\xbfcup\n", ["tea", "\ufeffcup"]),
         (b"te\ra\n", ["te\ra"]),
         (b"tea\x0b\x0ccup\x1c\xc2\x85\xe2\x80\xa8hot\n", ["tea\x0b\x0ccup\x1c\x85\u2028hot"]),
-        (b"tea\x00cup\n\x00\n", ["tea\x00cup", "\x00"]),
         (b" tea \n", [" tea "]),
     ],
 )

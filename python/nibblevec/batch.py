@@ -8,54 +8,103 @@ import json
 import os
 import sys
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Protocol, TextIO
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nibblevec import file_kinds
+from nibblevec.file_kinds import TEXT_TABLE, Kind, is_json_lines
 from nibblevec.output_files import errors_named, written_file
 from nibblevec.texts import surrogate_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 STANDARD_STREAM = "-"
-JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
+DEFAULT_COLUMN = "text"
+LINE_END = b"\n"
 
-# Files whose lines are no texts, or which have none.
-OTHER_SUFFIXES = (
-    *(".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".xlsx", ".pdf"),
-    *(".gz", ".bz2", ".xz", ".zst", ".zip"),
-)
+# So much is asked for at a time; a pipe gives what it has.
+READ_BYTES = 1 << 18
 
 # What `numpy.save` reserves for the header of an array of two dimensions, whatever its length.
 NPY_HEADER_BYTES = 128
+
+# What is read, in words.
+LINES = "files with a text a line and JSON lines"
+COLUMNS = "columns divided by tabs or commas and JSON lines"
+
+# In ISO-2022 (-JP, -KR, -CN) these announce characters of two bytes, all of them ASCII.
+_ISO_2022 = (b"\x1b$@", b"\x1b$A", b"\x1b$B", b"\x1b$)A", b"\x1b$)C", b"\x1b$)G")
 
 
 class InputError(ValueError):
     """A line of an input does not hold a text; the message names file and line."""
 
 
-def read_texts(paths: Sequence[str], column: str) -> Iterator[str]:
-    """The texts of files, one after another.
+class InputKindError(InputError):
+    """An input is of a kind that is not read; the message names it, its kind and the way out."""
+
+
+def check_input(path: str, *, column: str | None = None, may_be_table: bool = False) -> None:
+    """Refuse a file whose name or beginning shows that it is no text file, before any work.
+
+    What is no regular file can be looked into only when it is read, and is refused then.
 
     Args:
-        paths: ``.jsonl`` or ``.ndjson`` files hold a JSON object a line (blank lines are passed
-            over), any other file, and ``"-"`` for stdin, a text a line (a blank line is an empty
-            text). UTF-8, with or without a byte order mark; lines end in LF or CRLF.
-        column: key of the text in a JSON object.
+        path: the file, or ``"-"`` for stdin.
+        column: as for `read_texts`.
+        may_be_table: columns of text divided by commas, tabs or the like are read, too.
+
+    Raises:
+        OSError: it cannot be read (names it).
+        InputKindError: it is of another kind.
+    """
+    if path == STANDARD_STREAM:
+        return
+    readable = COLUMNS if may_be_table else LINES
+    kind = file_kinds.kind_by_name(path)
+    if kind is not None and not (may_be_table and kind is TEXT_TABLE):
+        _refuse(path, kind, "." + path.rpartition(".")[2], readable)
+    if os.path.isfile(path):
+        with errors_named(path), open(path, "rb", buffering=0) as file:
+            head = file.read(READ_BYTES)
+        _check_head(head, path, readable)
+        if column is not None and not is_json_lines(path):
+            _check_no_json(head, path)
+
+
+def read_texts(paths: Sequence[str], column: str | None = None) -> Iterator[list[str]]:
+    """The texts of files, one after another; in each list those that came with one read.
+
+    Who writes into a pipe and waits may get an answer to each list.
+
+    Args:
+        paths: files named as JSON lines (``.jsonl``, ``.ndjson`` ...) hold a JSON object a line
+            (blank lines are passed over), any other file, and ``"-"`` for stdin, a text a line (a
+            blank line is an empty text). UTF-8, with or without a byte order mark; lines end in LF
+            or CRLF.
+        column: key of the text in a JSON object, None for `DEFAULT_COLUMN`. Where one is given, a
+            file of texts must not begin with an object of JSON.
 
     Raises:
         OSError: a file cannot be read (names it).
+        InputKindError: a file is of another kind (see `check_input`, which looks into regular files
+            only).
         InputError: a line is not UTF-8, not JSON, has no text or one with a surrogate.
     """
     for path in paths:
-        lines = read_lines(path)
-        if path.lower().endswith(JSON_LINES_SUFFIXES):
-            for number, record in json_objects(lines, path):
-                yield text_under(column, record, path, number)
+        if is_json_lines(path):
+            key = DEFAULT_COLUMN if column is None else column
+            first = 1
+            for lines in _read_blocks(path):
+                records = json_objects(lines, path, first)
+                yield [text_under(key, record, path, number) for number, record in records]
+                first += len(lines)
         else:
-            yield from lines
+            yield from _read_blocks(path, no_json=column is not None)
 
 
 def read_lines(path: str) -> Iterator[str]:
@@ -63,50 +112,245 @@ def read_lines(path: str) -> Iterator[str]:
 
     Raises:
         OSError: it cannot be read (names it).
+        InputKindError: it is no text file.
         InputError: a line is not UTF-8.
     """
+    return chain.from_iterable(_read_blocks(path))
+
+
+def _read_blocks(path: str, *, no_json: bool = False) -> Iterator[list[str]]:
     if path == STANDARD_STREAM:
         with errors_named("stdin"):
-            yield from _lines(_opened(sys.stdin).buffer, "stdin")
+            stdin: Any = _opened(sys.stdin).buffer
+            yield from _line_blocks(stdin.read1, "stdin", _descriptor(stdin), no_json=no_json)
     else:
-        with errors_named(path), open(path, "rb") as file:
-            yield from _lines(file, path)
+        with errors_named(path), open(path, "rb", buffering=0) as file:
+            yield from _line_blocks(file.read, path, None, no_json=no_json)
 
 
-def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
-    for number, line in enumerate(file, 1):
-        content = line.removesuffix(b"\n").removesuffix(b"\r")
-        try:
-            text = content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{name}, line {number}: not UTF-8: {error}") from None
-        yield text.removeprefix("\ufeff") if number == 1 else text
+def _line_blocks(
+    read: Callable[[int], bytes], name: str, descriptor: int | None, *, no_json: bool
+) -> Iterator[list[str]]:
+    """Lines without their ends; in each list those that one read made complete.
+
+    Args:
+        read: gives at most so many bytes, and waits only for the first.
+        name: of the file, for errors.
+        descriptor: what ``read`` reads from, if it may be one that does not wait.
+        no_json: the first line must not be an object of JSON.
+    """
+    lines_before = bytes_before = 0
+    pieces: list[bytes] = []  # of what no line end was seen of; joined once
+    is_head = is_first = True
+    while True:
+        _wait(descriptor)
+        chunk = read(READ_BYTES)
+        end = chunk.rfind(LINE_END) + 1
+        pieces.append(chunk[:end] if end else chunk)
+        if is_head and (not chunk or end or sum(map(len, pieces)) >= file_kinds.HEAD_BYTES):
+            is_head = False
+            _check_head(b"".join([*pieces, chunk[end:] if end else b""]), name, LINES)
+        if chunk and not end:
+            continue
+        block = b"".join(pieces)
+        pieces = [chunk[end:]]
+        if is_first and no_json:
+            _check_no_json(block, name)
+        text = _decoded(block, name, lines_before, bytes_before)
+        if is_first:
+            text = text.removeprefix("\ufeff")
+            if not chunk and "\r" in text[:-1]:
+                _refuse_carriage_returns(text, name)
+        is_first = False
+        if text:
+            lines = text.split("\n")
+            if not lines[-1]:
+                lines.pop()
+            if "\r" in text:
+                lines = [line.removesuffix("\r") for line in lines]
+            yield lines
+            lines_before += len(lines)
+            bytes_before += len(block)
+        if not chunk:
+            return
 
 
-def json_objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _descriptor(stream: Any) -> int | None:
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _wait(descriptor: int | None) -> None:
+    """Wait until there is something to read, where reading does not.
+
+    A pipe that another process which has it too made non-blocking would look as if it had ended.
+    """
+    if descriptor is not None and os.name == "posix" and not os.get_blocking(descriptor):
+        import select
+
+        select.select([descriptor], [], [])
+
+
+def _refuse(name: str, kind: Kind, sign: str, readable: str) -> NoReturn:
+    path = None if name == "stdin" else name
+    what = kind.words + (f" ({sign})" if sign else "")
+    raise InputKindError(
+        f"{name}: only {readable} are read; this is {what}: {file_kinds.way_out(kind, path)}"
+    )
+
+
+def _check_head(head: bytes, name: str, readable: str) -> None:
+    found = file_kinds.kind_by_content(head[: file_kinds.HEAD_BYTES])
+    if found is not None:
+        form, kind = found
+        _refuse(name, kind, form, readable)
+
+
+def _check_no_json(beginning: bytes, name: str) -> None:
+    """Refuse lines whose first one is an object of JSON, where a column was asked for."""
+    line = beginning.partition(LINE_END)[0].removeprefix(b"\xef\xbb\xbf").strip()
+    if not line.startswith(b"{"):
+        return
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return
+    what = "stdin is" if name == "stdin" else f"{name}: a file of this name is"
+    raise InputKindError(
+        f"{what} read as a text a line, but its first line is a JSON object, and --column is given:"
+        " give JSON lines as a file whose name ends in .jsonl"
+    )
+
+
+def _decoded(block: bytes, name: str, lines_before: int, bytes_before: int) -> str:
+    """The text of whole lines.
+
+    Raises:
+        InputError: it is not UTF-8, or holds what no text in UTF-8 does (names line and byte).
+    """
+    known = "WINDOWS-1252"
+    try:
+        text = block.decode("utf-8")
+        at, problem = block.find(b"\0"), "a NUL"
+        if at < 0 and b"\x1b$" in block:
+            places = [block.find(sequence) for sequence in _ISO_2022]
+            at = min((place for place in places if place >= 0), default=-1)
+            known, problem = "ISO-2022-JP", "not UTF-8 but ISO-2022"
+        if at < 0:
+            return text
+    except UnicodeDecodeError as error:
+        at, problem = error.start, f"not UTF-8: 0x{block[error.start]:02x} ({error.reason})"
+    encoding = None if bytes_before else file_kinds.foreign_encoding(block)
+    if encoding is not None:
+        at, problem = 0, f"{encoding}, not UTF-8,"
+        way_out = _by_command(f"iconv -f {encoding} -t UTF-8", name) + " makes UTF-8 of it"
+    elif problem == "a NUL":
+        command = _by_command("tr '\\0' '\\n'", name)
+        way_out = f"where texts are divided by NULs, {command} makes lines of them"
+    else:
+        command = _by_command(f"iconv -f {known} -t UTF-8", name)
+        way_out = f"{command} makes UTF-8 of it, if its encoding is {known}"
+    line = lines_before + block.count(LINE_END, 0, at) + 1
+    place = f"byte {at - block.rfind(LINE_END, 0, at)}"
+    if line > 1:
+        place += f" (byte {bytes_before + at + 1} of all)"
+    raise InputError(f"{name}, line {line}: {problem} at {place}; {way_out}")
+
+
+def _refuse_carriage_returns(text: str, name: str) -> NoReturn:
+    command = _by_command("tr '\\r' '\\n'", name)
+    raise InputError(
+        f"{name}, line 1: its lines end in CR alone (the first at character"
+        f" {text.index(chr(13)) + 1}); {command} makes LFs of them"
+    )
+
+
+def _by_command(command: str, name: str) -> str:
+    """What makes a readable file of a file, or of stdin, by a command that reads stdin."""
+    if name == "stdin":
+        return f"{command}, put before it,"
+    import shlex
+
+    stem, suffix = os.path.splitext(name)
+    return f"{command} < {shlex.quote(name)} > {shlex.quote(stem + '.new' + suffix)}"
+
+
+class _Repeating(dict[str, Any]):
+    """An object of JSON that has a key more than once, and which these are."""
+
+    repeated: set[str]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) == len(pairs):
+        return record
+    repeating = _Repeating(record)
+    once = set(record)
+    repeating.repeated = set()
+    for key, _ in pairs:
+        if key not in once:
+            repeating.repeated.add(key)
+        once.discard(key)
+    return repeating
+
+
+_read_json = json.JSONDecoder(object_pairs_hook=_object).decode
+
+
+def json_objects(
+    lines: Iterable[str], name: str, first: int = 1
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of JSON lines, each with the number of its line; blank lines are passed over.
+
+    Args:
+        lines: of a file.
+        name: the file, for errors.
+        first: number of the first of the lines.
 
     Raises:
         InputError: a line is not JSON, or not an object.
     """
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = _read_json(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{name}, line {number}: not JSON: {error}") from None
+            hint = ""
+            beginning = line.strip()
+            if number == 1 and (beginning == "{" or beginning.startswith("[")):
+                hint = f"; if it is one JSON document, {_as_lines(beginning[0], name)}"
+            raise InputError(f"{name}, line {number}: not JSON: {error}{hint}") from None
         if not isinstance(record, dict):
-            raise InputError(f"{name}, line {number}: not a JSON object")
+            raise InputError(f"{name}, line {number}: not a JSON object{_other_json(record, name)}")
         yield number, record
+
+
+def _other_json(record: object, name: str) -> str:
+    if isinstance(record, str):
+        command = _by_command("jq -c '{text: .}'", name)
+        return f" but a string; {command} makes objects of such lines"
+    if isinstance(record, list):
+        return f" but an array; {_as_lines('[', name)}"
+    return f" but {json.dumps(record):.40}"
+
+
+def _as_lines(bracket: str, name: str) -> str:
+    command = "jq -c '.[]'" if bracket == "[" else "jq -c ."
+    return f"{_by_command(command, name)} makes a line of each object"
 
 
 def text_under(key: str, record: dict[str, Any], name: str, number: int) -> str:
     """The text that an object of JSON lines has under a key.
 
     Raises:
-        InputError: it has none, or one with a surrogate.
+        InputError: it has none, several, or one with a surrogate.
     """
+    if isinstance(record, _Repeating) and key in record.repeated:
+        raise InputError(f"{name}, line {number}: {key!r} is there more than once")
     text = record.get(key)
     if not isinstance(text, str):
         keys = ", ".join(map(repr, record)) or "nothing"
@@ -168,6 +412,19 @@ class NpyWriter:
         return header
 
 
+def readable_json(value: object, **options: Any) -> str:
+    """JSON in readable characters, but for those at which some readers end a line.
+
+    Control characters of ASCII are escaped in JSON anyway; these three are line ends to
+    `str.splitlines`, and the last two to JavaScript.
+    """
+    text = json.dumps(value, ensure_ascii=False, **options)
+    if not text.isascii():
+        for character in "\x85\u2028\u2029":
+            text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
 class JsonLinesWriter:
     """An object a line: ``{"text": ..., "embedding": [...]}``.
 
@@ -194,14 +451,15 @@ class JsonLinesWriter:
         self._rows += len(texts)
         for text, vector in zip(texts, vectors.tolist(), strict=True):
             numbers = self._numbers % tuple(vector)
-            line = f'{{"text": {json.dumps(text, ensure_ascii=False)}, "embedding": {numbers}}}\n'
+            line = f'{{"text": {readable_json(text)}, "embedding": {numbers}}}\n'
             self._file.write(line.encode())
+        self._file.flush()  # to whom waits for them
 
     def finish(self) -> None:
         """Nothing is left to write."""
 
 
-WRITERS: dict[str, Any] = {".npy": NpyWriter, **dict.fromkeys(JSON_LINES_SUFFIXES, JsonLinesWriter)}
+WRITERS: dict[str, Any] = {".npy": NpyWriter, ".jsonl": JsonLinesWriter, ".ndjson": JsonLinesWriter}
 
 
 @contextmanager

@@ -8,13 +8,13 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from itertools import islice, product
+from itertools import product
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from click.core import ParameterSource
 
 from nibblevec import batch
+from nibblevec.file_kinds import is_json_lines
 from nibblevec.precision import PRECISIONS, checked_precision, has_ranges, ranges_in_words
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (ImportError, OSError, ValueError) as error:
             _discard_unwritten()
+            if isinstance(error, batch.InputKindError):  # wrong usage, found where it was read
+                raise click.UsageError(str(error)) from error
             if isinstance(error, BrokenPipeError):
                 raise  # click ends quietly when the reader of stdout went away
             if isinstance(error, NotADirectoryError):
@@ -99,9 +101,8 @@ def main() -> None:
 )
 @click.option(
     "--column",
-    default="text",
-    show_default=True,
-    help="Key of the text in a line of a .jsonl or .ndjson input.",
+    metavar="KEY",
+    help="Key of the text in a line of an input of JSON lines.  [default: text]",
 )
 @click.option(
     "--truncate-dim",
@@ -141,13 +142,11 @@ def main() -> None:
     help="At most N threads.  [default: the CPUs that this process may use]",
 )
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
-@click.pass_context
 def encode(
-    context: click.Context,
     inputs: tuple[str, ...],
     out: str,
     model: str | None,
-    column: str,
+    column: str | None,
     truncate_dim: int | None,
     normalize: bool,
     precision: Precision,
@@ -158,19 +157,17 @@ def encode(
 ) -> None:
     """Write the vector of every text of the INPUTs, in order.
 
-    An INPUT is a file with a text a line, a .jsonl or .ndjson file with a JSON object a line (its
-    text is under --column), or - for stdin, a text a line. Files are UTF-8; lines end in LF or
-    CRLF, and may be of any length. Files of other kinds (.csv, .parquet, .gz ...) are refused.
+    An INPUT is a file with a text a line, a .jsonl or .ndjson file (or .jl, .jsonlines, .ldjson
+    ...) with a JSON object a line (its text is under --column), or - for stdin, a text a line.
+    Files are UTF-8; lines end in LF or CRLF, and may be of any length. Other encodings, NULs and
+    files of other kinds (.csv, .parquet, .gz ...), by their name or their content, are refused.
 
-    OUT appears when it is complete: it is written beside its final name and then renamed.
+    OUT appears when it is complete: it is written beside its final name and then renamed. Lines on
+    stdout are written as soon as the input pauses, so a program may write a line and read its
+    vector.
     """
     _check_output(out, inputs)
-    _check_lines_are_texts(inputs, "INPUT...")
-    if context.get_parameter_source("column") is ParameterSource.COMMANDLINE and not any(
-        path.lower().endswith(batch.JSON_LINES_SUFFIXES) for path in inputs
-    ):
-        suffixes = " or ".join(batch.JSON_LINES_SUFFIXES)
-        raise click.BadParameter(f"no INPUT ends in {suffixes}", param_hint="--column")
+    _check_texts(inputs, column, "INPUT")
     with _ending_at_sigterm():
         encoder = _encoder(model, max_length, threads)
         options: dict[str, Any] = {
@@ -202,7 +199,7 @@ def _encoder(model: str | None, max_length: int | None, threads: int | None) -> 
 
 
 def _encode(
-    texts: Iterator[str], out: str, encoder: Encoder, options: dict[str, Any], quiet: bool
+    texts: Iterator[list[str]], out: str, encoder: Encoder, options: dict[str, Any], quiet: bool
 ) -> tuple[int, float]:
     """Rows, and seconds of time."""
     from tqdm import tqdm
@@ -217,32 +214,43 @@ def _encode(
         batch.vector_writer(out, nothing.shape[1], nothing.dtype) as writer,
         tqdm(unit=" rows", unit_scale=True, disable=quiet or sys.stderr is None) as bar,
     ):
-        while block := _take(texts):
+        for block in _blocks(texts, somebody_waits=out == batch.STANDARD_STREAM):
             writer.write(block, encoder.encode(block, **options))
             rows += len(block)
             bar.update(len(block))
     return rows, time.perf_counter() - begin
 
 
-def _take(texts: Iterator[str]) -> list[str]:
+def _blocks(lists: Iterator[list[str]], *, somebody_waits: bool) -> Iterator[list[str]]:
+    """So many texts at a time; if somebody waits for their vectors, no more than one list has."""
     block: list[str] = []
     characters = 0
-    for text in islice(texts, BLOCK_TEXTS):
-        block.append(text)
-        characters += len(text)
-        if characters >= BLOCK_CHARACTERS:
-            break
-    return block
+    for texts in lists:
+        for text in texts:
+            block.append(text)
+            characters += len(text)
+            if len(block) == BLOCK_TEXTS or characters >= BLOCK_CHARACTERS:
+                yield block
+                block, characters = [], 0
+        if somebody_waits and block:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
 
 
-def _check_lines_are_texts(paths: tuple[str, ...], argument: str) -> None:
+def _check_texts(paths: tuple[str, ...], column: str | None, argument: str) -> None:
+    """Refuse before any work what holds no texts, and a column of what has none."""
     for path in paths:
-        if path.lower().endswith(batch.OTHER_SUFFIXES):
-            raise click.BadParameter(
-                f"{path}: only files with a text a line and JSON lines are read (if it is one, give"
-                " it on stdin, as -)",
-                param_hint=argument,
-            )
+        try:
+            batch.check_input(path, column=column)
+        except batch.InputKindError as error:
+            raise click.BadParameter(str(error), param_hint=f"{argument}...") from None
+    if column is not None and not any(map(is_json_lines, paths)):
+        problem = f"no {argument} ends in .jsonl or .ndjson"
+        if batch.STANDARD_STREAM in paths:
+            problem += "; stdin is read as a text a line"
+        raise click.BadParameter(problem, param_hint="--column")
 
 
 def _check_output(out: str, inputs: tuple[str, ...]) -> None:
@@ -382,13 +390,11 @@ def evaluate(
 
     DATA is a folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/*.tsv), which gives
     nDCG@10, MRR@10, MAP@100, and accuracy, precision and recall at 1, 3, 5 and 10 (acc, P, R); or a
-    file of scored pairs of sentences (.jsonl, .csv, .tsv), which gives Spearman's and Pearson's
+    file of scored pairs of sentences (JSON lines, .csv, .tsv), which gives Spearman's and Pearson's
     correlations. Vectors are compared by the model's own similarity, cosine for most.
 
     Needs the extra "eval": pip install 'nibblevec[eval]'.
     """
-    import json
-
     from nibblevec import Encoder, evaluation
 
     _check_sets(data, split, skip_identical_ids)
@@ -426,7 +432,7 @@ def evaluate(
             click.echo(f"{name}: {sizes} in {time.perf_counter() - begin:.2f} s", err=True)
     if as_json:
         content = evaluation.as_json(model, encoder.similarity_fn_name, results)
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        click.echo(batch.readable_json(content, indent=2))
     else:
         click.echo(evaluation.as_table(results))
 
@@ -436,6 +442,12 @@ def _check_sets(data: tuple[str, ...], split: str | None, skip_identical_ids: bo
     for number, path in enumerate(paths):
         if path in paths[:number]:
             raise click.BadParameter(f"{data[number]} is given twice", param_hint="DATA...")
+    for path in data:
+        if not os.path.isdir(path):
+            try:
+                batch.check_input(path, may_be_table=True)
+            except batch.InputKindError as error:
+                raise click.BadParameter(str(error), param_hint="DATA...") from None
     if not any(map(os.path.isdir, data)):
         for option, given in (("--split", split), ("--skip-identical-ids", skip_identical_ids)):
             if given:
@@ -641,11 +653,10 @@ def _check_target(model: str, out: str, force: bool) -> None:
 )
 @click.option(
     "--column",
-    default="text",
-    show_default=True,
-    help="Key of the text in a line of a .jsonl or .ndjson file.",
+    metavar="KEY",
+    help="Key of the text in a line of a file of JSON lines.  [default: text]",
 )
-def verify(model: str | None, texts: tuple[str, ...], column: str) -> None:
+def verify(model: str | None, texts: tuple[str, ...], column: str | None) -> None:
     """Compare a model's vectors with those that plain NumPy and tokenizers give.
 
     MODEL is a folder, a GGUF file, a name on the Hugging Face hub, or "bundled", the default.
@@ -657,12 +668,13 @@ def verify(model: str | None, texts: tuple[str, ...], column: str) -> None:
     """
     from itertools import chain
 
-    _check_lines_are_texts(texts, "TEXTS...")
+    _check_texts(texts, column, "TEXTS")
     from nibblevec.verification import BUILT_IN_TEXTS, Difference
     from nibblevec.verification import verify as compare
 
     outcome = compare(
-        _load(model), _load(model), chain(BUILT_IN_TEXTS, batch.read_texts(texts, column))
+        *(_load(model), _load(model)),
+        chain(BUILT_IN_TEXTS, chain.from_iterable(batch.read_texts(texts, column))),
     )
     if isinstance(outcome, Difference):
         where = "the tables differ"

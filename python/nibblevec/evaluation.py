@@ -12,14 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from nibblevec.batch import (
-    JSON_LINES_SUFFIXES,
-    InputError,
-    json_objects,
-    read_lines,
-    text_under,
-)
+from nibblevec.batch import InputError, check_input, json_objects, read_lines, text_under
 from nibblevec.compat import document_prompt_name
+from nibblevec.file_kinds import is_json_lines
 from nibblevec.float_environment import in_default_float_environment
 from nibblevec.precision import (
     Precision,
@@ -303,7 +298,7 @@ def _check_columns(path: str, number: int, fields: Sequence[str], count: int) ->
 def read_pair_set(path: str, *, name: str) -> PairSet:
     """Read a file of scored pairs of sentences.
 
-    A ``.jsonl`` or ``.ndjson`` file, or a table of columns divided by tabs (in which quotes mean
+    A file of JSON lines by its name, or a table of columns divided by tabs (in which quotes mean
     nothing) if there is one in its first line, else by commas. The columns are known by their
     names, those of one of `PAIR_COLUMNS`; without names there are three, the score being the first
     or the last, or those of STSbenchmark. A pair without score is passed over.
@@ -314,10 +309,12 @@ def read_pair_set(path: str, *, name: str) -> PairSet:
 
     Raises:
         OSError: the file is missing or cannot be read.
+        InputKindError: it is of another kind.
         InputError: a line is not what it must be (names it); there are fewer than two scores, or
             all are equal.
     """
-    if path.lower().endswith(JSON_LINES_SUFFIXES):
+    check_input(path, may_be_table=True)
+    if is_json_lines(path):
         pairs = list(_json_pairs(path))
     else:
         pairs = list(_table_pairs(path))

@@ -1,0 +1,295 @@
+"""What a file is that holds neither a text a line nor JSON lines: told by its name or its bytes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import NamedTuple
+
+JSON_LINES_SUFFIXES = (
+    *(".jsonl", ".ndjson", ".jl", ".jlines", ".jsonlines", ".json-lines", ".json_lines"),
+    *(".ldjson", ".ljson", ".nljson", ".ndjsonl", ".geojsonl", ".geojsons"),
+)
+
+# Enough of a file to tell what it is: a tar archive says so at byte 257.
+HEAD_BYTES = 4096
+
+
+class Kind(NamedTuple):
+    """A kind of files, and what to do with one.
+
+    Attributes:
+        words: what it is, with its article.
+        way_out: what makes readable files of it; ``{path}`` stands for it in a shell, ``{target}``
+            for what it may be called then.
+        suffixes: how the names of such files end, in lower case.
+    """
+
+    words: str
+    way_out: str
+    suffixes: tuple[str, ...]
+
+
+_AS_JSON_LINES = (
+    "make JSON lines of it first (pandas: DataFrame.to_json('texts.jsonl', orient='records',"
+    " lines=True))"
+)
+_OR_RENAME = "; if it does hold a text a line, give it a name that ends in .txt"
+
+TEXT_TABLE = Kind(
+    "a table", _AS_JSON_LINES + _OR_RENAME, (".csv", ".tsv", ".tab", ".psv", ".ssv", ".dsv")
+)
+TABLE = Kind(
+    "a table",
+    _AS_JSON_LINES,
+    (
+        *(".xls", ".xlsx", ".xlsm", ".xlsb", ".xltx", ".ods", ".numbers", ".dbf"),
+        *(".parquet", ".parq", ".pq", ".arrow", ".arrows", ".ipc", ".feather", ".orc", ".avro"),
+        *(".lance", ".sqlite", ".sqlite2", ".sqlite3", ".db", ".db3", ".s3db", ".duckdb", ".ddb"),
+        *(".mdb", ".accdb", ".h5", ".hdf", ".hdf5", ".he5", ".nc", ".dta", ".sav", ".sas7bdat"),
+        *(".xpt", ".rds", ".rda", ".rdata", ".tfrecord", ".tfrecords", ".mat"),
+    ),
+)
+JSON_DOCUMENT = Kind(
+    "one JSON document",
+    "jq -c '.[]' {path} > {target} makes JSON lines of an array" + _OR_RENAME,
+    (".json", ".json5", ".jsonc", ".hjson", ".geojson", ".topojson", ".ipynb", ".har"),
+)
+JSON_SEQUENCE = Kind(
+    "a JSON sequence",
+    "jq -c --seq . {path} | tr -d '\\036' > {target} makes JSON lines of it",
+    (".json-seq", ".jsonseq", ".geojsonseq"),
+)
+ARCHIVE = Kind(
+    "an archive",
+    "unpack it first, and give the files in it",
+    (
+        *(".zip", ".zipx", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".tlz", ".7z"),
+        *(".rar", ".jar", ".whl", ".egg", ".apk", ".cab", ".cpio", ".iso", ".dmg", ".deb"),
+        *(".rpm", ".warc", ".lha", ".lzh", ".arj", ".zpaq", ".sit", ".pak", ".xar"),
+    ),
+)
+PDF = Kind("a PDF document", "make text of it first (pdftotext {path} {target})", (".pdf",))
+DOCUMENT = Kind(
+    "a document",
+    "make text of it first (pandoc -t plain --wrap=none -o {target} {path})",
+    (
+        *(".doc", ".docx", ".docm", ".dot", ".dotx", ".odt", ".ott", ".rtf", ".epub", ".mobi"),
+        *(".azw", ".azw3", ".djvu", ".ppt", ".pptx", ".pptm", ".odp", ".pages", ".wpd", ".xps"),
+        *(".ps", ".eps", ".chm", ".msg", ".pst", ".fb2", ".dvi"),
+    ),
+)
+_NO_TEXTS = "it holds no lines of text"
+MEDIA = Kind(
+    "an image, sound or video",
+    _NO_TEXTS,
+    (
+        *(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ico", ".heic"),
+        *(".heif", ".avif", ".jp2", ".jxl", ".psd", ".raw", ".mp3", ".wav", ".flac", ".ogg"),
+        *(".oga", ".opus", ".m4a", ".aac", ".aiff", ".wma", ".mp4", ".m4v", ".mkv", ".avi"),
+        *(".mov", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ttf", ".otf", ".woff", ".woff2"),
+    ),
+)
+NUMBERS = Kind(
+    "a file of arrays, objects or weights",
+    _NO_TEXTS,
+    (
+        *(".npy", ".npz", ".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".ckpt"),
+        *(".safetensors", ".gguf", ".ggml", ".onnx", ".tflite", ".keras", ".faiss", ".zarr"),
+        *(".msgpack", ".cbor", ".bson", ".ubj", ".pb", ".mdbx", ".lmdb", ".spacy"),
+    ),
+)
+PROGRAM = Kind(
+    "a program",
+    _NO_TEXTS,
+    (".exe", ".dll", ".so", ".dylib", ".pyc", ".pyd", ".class", ".wasm", ".elf"),
+)
+LFS_POINTER = Kind("a pointer of Git LFS", "git lfs pull fetches the file itself", ())
+
+
+def _compressed(tool: str, *suffixes: str) -> Kind:
+    way_out = f"decompress it first ({tool} < {{path}} > {{target}})"
+    return Kind("a compressed file", way_out, suffixes)
+
+
+GZIP = _compressed("gzip -dc", ".gz", ".gzip", ".bgz", ".z")
+BZIP2 = _compressed("bzip2 -dc", ".bz2", ".bz", ".bzip2")
+XZ = _compressed("xz -dc", ".xz", ".lzma")
+ZSTD = _compressed("zstd -dc", ".zst", ".zstd")
+LZ4 = _compressed("lz4 -dc", ".lz4")
+LZIP = _compressed("lzip -dc", ".lz")
+BROTLI = _compressed("brotli -dc", ".br")
+SNAPPY = _compressed("snzip -dc", ".sz", ".snappy")
+LZOP = _compressed("lzop -dc", ".lzo")
+
+COMPRESSED = (GZIP, BZIP2, XZ, ZSTD, LZ4, LZIP, BROTLI, SNAPPY, LZOP)
+KINDS = (
+    *(TEXT_TABLE, TABLE, JSON_DOCUMENT, JSON_SEQUENCE, *COMPRESSED, ARCHIVE, PDF, DOCUMENT),
+    *(MEDIA, NUMBERS, PROGRAM),
+)
+_KIND_OF_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}
+
+
+class _Magic(NamedTuple):
+    """What files of a format hold at a place near their beginning."""
+
+    format: str
+    kind: Kind
+    place: int
+    signatures: tuple[bytes, ...]
+
+
+def _magic(format_: str, kind: Kind, *signatures: bytes, place: int = 0) -> _Magic:
+    return _Magic(format_, kind, place, signatures)
+
+
+# What no text begins with ...
+_SIGNATURES = (
+    _magic("gzip", GZIP, b"\x1f\x8b", b"\x1f\x9d", b"\x1f\xa0"),
+    _magic("bzip2", BZIP2, *(b"BZh%d\x31AY&SY" % level for level in range(1, 10))),
+    _magic("xz", XZ, b"\xfd7zXZ\0", b"\x5d\0\0"),
+    _magic("Zstandard", ZSTD, b"\x28\xb5\x2f\xfd", *(b"%c*M\x18" % c for c in range(80, 96))),
+    _magic("LZ4", LZ4, b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"),
+    _magic("lzip", LZIP, b"LZIP\0", b"LZIP\1"),
+    _magic("Snappy", SNAPPY, b"\xff\x06\0\0sNaPpY"),
+    _magic("lzop", LZOP, b"\x89LZO\0"),
+    _magic(
+        *("zip; .docx, .xlsx, .odt, .epub and .npz are such, too", ARCHIVE),
+        *(b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"),
+    ),
+    _magic("7z", ARCHIVE, b"7z\xbc\xaf\x27\x1c"),
+    _magic("RAR", ARCHIVE, b"Rar!\x1a\x07"),
+    _magic("RPM", ARCHIVE, b"\xed\xab\xee\xdb"),
+    _magic("cabinet", ARCHIVE, b"MSCF\0"),
+    _magic("SQLite", TABLE, b"SQLite format 3\0"),
+    _magic("Access", TABLE, b"\0\1\0\0Standard Jet DB", b"\0\1\0\0Standard ACE DB"),
+    _magic("Avro", TABLE, b"Obj\1"),
+    _magic("Arrow stream", TABLE, b"\xff\xff\xff\xff"),
+    _magic("HDF", TABLE, b"\x89HDF", b"\x0e\x03\x13\x01"),
+    _magic("NetCDF", TABLE, b"CDF\1", b"CDF\2", b"CDF\5"),
+    _magic("Microsoft Office", DOCUMENT, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+    _magic("NumPy", NUMBERS, b"\x93NUMPY"),
+    _magic("pickle", NUMBERS, *(b"\x80%c" % protocol for protocol in range(2, 6))),
+    _magic("safetensors", NUMBERS, b"\0\0\0{", place=5),
+    _magic("ELF", PROGRAM, b"\x7fELF"),
+    _magic("Mach-O", PROGRAM, b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe"),
+    _magic("Mach-O or Java", PROGRAM, b"\xca\xfe\xba\xbe"),
+    _magic("WebAssembly", PROGRAM, b"\0asm"),
+    _magic("PNG", MEDIA, b"\x89PNG"),
+    _magic("JPEG", MEDIA, b"\xff\xd8\xff"),
+    _magic("TIFF", MEDIA, b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    _magic("icon", MEDIA, b"\0\0\1\0", b"\0\0\2\0"),
+    _magic("Matroska or WebM", MEDIA, b"\x1a\x45\xdf\xa3"),
+    _magic("MP3 or AAC", MEDIA, b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xf1", b"\xff\xf9"),
+)
+# ... what a text begins with only by chance: a control character must show that it is none ...
+_SIGNATURES_OF_LETTERS = (
+    _magic("Parquet", TABLE, b"PAR1", b"PARE"),
+    _magic("Arrow", TABLE, b"ARROW1"),
+    _magic("Feather", TABLE, b"FEA1"),
+    _magic("ORC", TABLE, b"ORC"),
+    _magic("DuckDB", TABLE, b"DUCK", place=8),
+    _magic("Stata", TABLE, b"<stata_dta>"),
+    _magic("SPSS", TABLE, b"$FL2", b"$FL3"),
+    _magic("R", TABLE, b"RDX2\n", b"RDX3\n"),
+    _magic("MATLAB", TABLE, b"MATLAB "),
+    _magic("bzip2", BZIP2, *(b"BZh%d" % level for level in range(1, 10))),
+    _magic("tar", ARCHIVE, b"ustar", place=257),
+    _magic("ar", ARCHIVE, b"!<arch>\n"),
+    _magic("cpio", ARCHIVE, b"070701", b"070702", b"070707"),
+    _magic("DjVu", DOCUMENT, b"AT&TFORM"),
+    _magic("GGUF", NUMBERS, b"GGUF"),
+    _magic("GIF", MEDIA, b"GIF87a", b"GIF89a"),
+    _magic("BMP", MEDIA, b"BM"),
+    _magic("Photoshop", MEDIA, b"8BPS"),
+    _magic("MP4, HEIF or AVIF", MEDIA, b"ftyp", place=4),
+    _magic("RIFF, Ogg, FLAC or MP3", MEDIA, b"RIFF", b"OggS", b"fLaC", b"ID3"),
+    _magic("font", MEDIA, b"wOFF", b"wOF2", b"OTTO", b"\0\1\0\0"),
+    _magic("Windows", PROGRAM, b"MZ"),
+    _magic("Python bytecode", PROGRAM, b"\r\r\n", place=1),
+)
+# ... and texts that are never meant as such.
+_MARKUP = (
+    _magic("", PDF, b"%PDF-"),
+    _magic("RTF", DOCUMENT, b"{\\rtf"),
+    _magic("PostScript", DOCUMENT, b"%!PS-Adobe-"),
+    _magic("pickle", NUMBERS, b"(lp0\n", b"(dp0\n", b"ccopy_reg\n_reconstructor\n"),
+    _magic("", JSON_SEQUENCE, b"\x1e{", b"\x1e["),
+    _magic("", LFS_POINTER, b"version https://git-lfs.github.com/spec/v"),
+)
+_NOT_IN_TEXTS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\x1b")
+
+
+def kind_by_name(path: str) -> Kind | None:
+    """The kind of files whose names end so; None: it may hold a text a line."""
+    name = os.path.basename(path).lower()
+    # ".gz" by itself too, which to `os.path.splitext` is no suffix.
+    return _KIND_OF_SUFFIX.get(name[name.rfind(".") :]) if "." in name else None
+
+
+def is_json_lines(path: str) -> bool:
+    """Whether a file of this name holds a JSON object a line."""
+    return path.lower().endswith(JSON_LINES_SUFFIXES)
+
+
+def kind_by_content(head: bytes) -> tuple[str, Kind] | None:
+    """The format and the kind of a file that begins so; None: it may hold lines of text.
+
+    Args:
+        head: its first `HEAD_BYTES`, or as many as there are.
+    """
+    signatures: tuple[_Magic, ...] = (*_SIGNATURES, *_MARKUP)
+    if len(head.translate(None, _NOT_IN_TEXTS)) < len(head):
+        signatures += _SIGNATURES_OF_LETTERS
+    head = head.removeprefix(b"\xef\xbb\xbf")
+    for magic in signatures:
+        if head.startswith(magic.signatures, magic.place):
+            return magic.format, magic.kind
+    return None
+
+
+def way_out(kind: Kind, path: str | None) -> str:
+    """What makes readable files of a file of this kind; None is stdin."""
+    if path is None:
+        if kind in COMPRESSED:
+            tool = kind.way_out.partition("(")[2].partition(" <")[0]
+            return f"decompress it into a file first ({tool})"
+        return kind.way_out.format(path="FILE", target="TARGET")
+    stem = os.path.splitext(path)[0]
+    if kind in COMPRESSED:
+        target = stem if os.path.splitext(path)[1].lower() in kind.suffixes else stem + ".new"
+    else:
+        target = stem + (".jsonl" if kind in (JSON_DOCUMENT, JSON_SEQUENCE) else ".txt")
+    if target == path:
+        target = stem + ".new.txt"
+    return kind.way_out.format(path=shlex.quote(path), target=shlex.quote(target))
+
+
+def foreign_encoding(content: bytes) -> str | None:
+    """The name that iconv has for the encoding of a text of UTF-16 or UTF-32, if it is in one.
+
+    Args:
+        content: from the beginning of the text, which a byte order mark may mark.
+    """
+    for mark, name in (
+        (b"\xff\xfe\0\0", "UTF-32"),
+        (b"\0\0\xfe\xff", "UTF-32"),
+        (b"\xff\xfe", "UTF-16"),
+        (b"\xfe\xff", "UTF-16"),
+    ):
+        if content.startswith(mark):
+            return name
+    # Without a mark the zeros show it, of letters, blanks and line ends of ASCII: they have one
+    # parity, and are more than what may divide texts.
+    content = content[: len(content) & -4]
+    zeros = [content[place::4].count(0) for place in range(4)]
+    most = len(content) // 4
+    if not (sum(zeros) >= most or (sum(zeros) >= 8 and sum(zeros) * 25 >= len(content))):
+        return None
+    for name, filled in (("UTF-32LE", (2, 3)), ("UTF-32BE", (0, 1))):
+        if all(zeros[place] >= 0.9 * most for place in filled) and most > 0:
+            return name
+    for name, filled in (("UTF-16LE", (1, 3)), ("UTF-16BE", (0, 2))):
+        if sum(zeros[place] for place in filled) >= 0.95 * sum(zeros) > 0:
+            return name
+    return None

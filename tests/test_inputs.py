@@ -1,0 +1,479 @@
+"""What the command line reads as lines of text or JSON, and what it refuses to take for them."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import pickle
+import sqlite3
+import struct
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from tiny_models import write_model
+
+from nibblevec import batch, file_kinds
+from nibblevec.cli import main
+from nibblevec.file_kinds import JSON_LINES_SUFFIXES, KINDS
+
+DIM = 30
+
+Encode = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("inputs") / "model", dim=DIM)
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def encode(model: Path) -> Encode:
+    def run(*arguments: str, stdin: bytes | None = None, out: str = "out.npy") -> Result:
+        arguments = ("encode", "--model", str(model), "--quiet", "-o", out, *arguments)
+        return CliRunner().invoke(main, arguments, input=stdin)
+
+    return run
+
+
+def assert_refused(result: Result, code: int, *messages: str) -> None:
+    """With so many words, and nothing of OUT."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    for message in messages:
+        assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not any("out" in name for name in os.listdir())
+
+
+def texts_of(result: Result) -> list[str]:
+    assert result.exit_code == 0, result.output
+    return [json.loads(line)["text"] for line in result.stdout_bytes.split(b"\n")[:-1]]
+
+
+# Names
+
+
+@pytest.mark.parametrize("suffix", [*JSON_LINES_SUFFIXES, ".JL", ".JsonLines"])
+def test_names_of_json_lines(encode: Encode, suffix: str) -> None:
+    Path("a.jsonl").write_text('{"text": "tea"}\n')
+    Path("b" + suffix).write_text('{"text": "cup"}\n')
+    result = encode("a.jsonl", "b" + suffix, "--column", "text", out="-")
+    assert texts_of(result) == ["tea", "cup"]
+    result = encode("b" + suffix, out="-")
+    assert texts_of(result) == ["cup"]
+
+
+def test_julia_is_not_json_lines(encode: Encode) -> None:
+    Path("in.jl").write_text("println(1)\n")
+    assert_refused(encode("in.jl"), 1, "in.jl, line 1: not JSON")
+
+
+@pytest.mark.parametrize("suffix", [suffix for kind in KINDS for suffix in kind.suffixes])
+def test_names_of_other_kinds(encode: Encode, suffix: str) -> None:
+    for name in ("in" + suffix, "in.jsonl" + suffix.upper()):
+        Path(name).write_text("tea\n")
+        result = encode(name)
+        assert_refused(result, 2, f"{name}: only files with a text a line and JSON lines")
+        assert f"({suffix})" in result.stderr.lower()
+        assert "stdin" not in result.stderr
+        Path(name).unlink()
+
+
+def test_a_name_that_is_only_a_suffix(encode: Encode) -> None:
+    Path(".gz").write_text("tea\n")
+    assert_refused(encode(".gz"), 2, ".gz: only files with")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["in", "in.TXT", "README.md", "in.html", "in.xml", "in.yaml", "in.csv.txt", "gz", "a.b.c"],
+)
+def test_other_files_are_lines_whatever_their_name(encode: Encode, name: str) -> None:
+    Path(name).write_text("<p>\n# tea\n")
+    assert texts_of(encode(name, out="-")) == ["<p>", "# tea"]
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("in.csv", ["a table (.csv)", "DataFrame.to_json", "a name that ends in .txt"]),
+        ("in.parquet", ["a table (.parquet)", "DataFrame.to_json"]),
+        ("in.json", ["one JSON document (.json)", "jq -c '.[]' in.json > in.jsonl"]),
+        ("in.jsonl.gz", ["a compressed file (.gz)", "gzip -dc < in.jsonl.gz > in.jsonl"]),
+        ("a b.txt.zst", ["zstd -dc < 'a b.txt.zst' > 'a b.txt'"]),
+        ("in.zip", ["an archive (.zip)", "unpack it first"]),
+        ("in.pdf", ["a PDF document (.pdf)", "pdftotext in.pdf in.txt"]),
+        ("in.docx", ["a document (.docx)", "pandoc -t plain --wrap=none -o in.txt in.docx"]),
+        ("in.npy", ["a file of arrays, objects or weights (.npy)"]),
+    ],
+)
+def test_ways_out(encode: Encode, name: str, way_out: list[str]) -> None:
+    Path(name).write_text("tea\n")
+    assert_refused(encode(name), 2, *way_out)
+
+
+def test_every_way_out_can_be_said() -> None:
+    for kind in (*KINDS, file_kinds.LFS_POINTER):
+        for path in (None, "a b" + (*kind.suffixes, ".txt")[0], "a.txt", "a"):
+            said = file_kinds.way_out(kind, path)
+            assert "{" not in said
+            assert f"> {path})" not in said
+
+
+# Contents
+
+
+def of_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.txt", "tea\n")
+    return buffer.getvalue()
+
+
+def of_tar() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        member = tarfile.TarInfo("a.txt")
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"tea\n"))
+    return buffer.getvalue()
+
+
+def of_npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
+def of_sqlite() -> bytes:
+    with sqlite3.connect("x.tmp") as connection:
+        connection.execute("CREATE TABLE texts (text)")
+    connection.close()
+    content = Path("x.tmp").read_bytes()
+    Path("x.tmp").unlink()
+    return content
+
+
+HEADER = b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'
+CONTENTS: dict[str, Callable[[], bytes]] = {
+    "gzip": lambda: gzip.compress(b"tea\n"),
+    "bzip2": lambda: bz2.compress(b"tea\n"),
+    "xz": lambda: lzma.compress(b"tea\n"),
+    "Zstandard": lambda: b"\x28\xb5\x2f\xfd\x04\x00\x21\x00\x00tea\n",
+    "LZ4": lambda: b"\x04\x22\x4d\x18\x64\x40\xa7",
+    "7z": lambda: b"7z\xbc\xaf\x27\x1c\x00\x04",
+    "zip": of_zip,
+    "tar": of_tar,
+    "Parquet": lambda: b"PAR1\x15\x04\x15\x10",
+    "Arrow": lambda: b"ARROW1\0\0\xff\xff\xff\xff",
+    "Arrow stream": lambda: b"\xff\xff\xff\xff\x78\0\0\0",
+    "Feather": lambda: b"FEA1\0\0\0\0",
+    "ORC": lambda: b"ORC\x0a\x05\x08\x01",
+    "Avro": lambda: b"Obj\x01\x04\x16avro.schema",
+    "SQLite": of_sqlite,
+    "DuckDB": lambda: b"abcdefghDUCK\x40\0\0\0",
+    "HDF": lambda: b"\x89HDF\r\n\x1a\n\0",
+    "PDF": lambda: b"%PDF-1.7\n1 0 obj\n",
+    "RTF": lambda: b"{\\rtf1\\ansi tea}\n",
+    "Microsoft Office": lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0",
+    "NumPy": of_npy,
+    "pickle": lambda: pickle.dumps(["tea"], protocol=4),
+    "pickle ": lambda: pickle.dumps(["tea"], protocol=0),
+    "safetensors": lambda: struct.pack("<Q", len(HEADER)) + HEADER,
+    "GGUF": lambda: b"GGUF\x03\0\0\0",
+    "ELF": lambda: b"\x7fELF\x02\x01\x01\0",
+    "Windows": lambda: b"MZ\x90\0\x03\0\0\0",
+    "PNG": lambda: b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    "JPEG": lambda: b"\xff\xd8\xff\xe0\0\x10JFIF",
+    "GIF": lambda: b"GIF89a\x01\0\x01\0",
+    "MP4": lambda: b"\0\0\0\x18ftypmp42",
+    "a pointer of Git LFS": lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "a JSON sequence": lambda: b'\x1e{"text": "tea"}\n',
+}
+
+
+@pytest.mark.parametrize("form", CONTENTS)
+def test_content_of_other_kinds(encode: Encode, form: str) -> None:
+    content = CONTENTS[form]()
+    Path("good.txt").write_text("tea\n")
+    Path("in.txt").write_bytes(content)
+    Path("in.jsonl").write_bytes(content)
+    for out in ("out.npy", "-"):
+        # Before the first vector, though it is of another file.
+        result = encode("good.txt", "in.txt", out=out)
+        assert_refused(result, 2, "in.txt: only files with a text a line", form.strip())
+        assert_refused(encode("in.jsonl", out=out), 2, "in.jsonl: only files with", form.strip())
+        result = encode("-", stdin=content, out=out)
+        assert_refused(result, 2, "stdin: only files with a text a line", form.strip())
+
+
+def test_content_of_a_fifo(encode: Encode) -> None:
+    if os.name != "posix":
+        pytest.skip("FIFOs of POSIX")
+    Path("data").write_bytes(gzip.compress(b"tea\n"))
+    os.mkfifo("in.txt")
+    writer = subprocess.Popen(["sh", "-c", "cat data > in.txt"])
+    assert_refused(encode("in.txt"), 2, "in.txt: only files with", "gzip")
+    writer.wait(timeout=10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("PAR1 is a gene", "ARROW1", "ORC, a lady", "MZ", "BM 7", "GIF89a", "RIFF", "ID3", "BZh9"),
+        *(
+            "GGUF",
+            "wOFF",
+            "my goodDUCK",
+            "abcdftyp",
+            "MATLAB 5",
+            "PK",
+            "070701",
+            "%PDF",
+            "\x1b[1mtea",
+        ),
+        *("a\r\r\nb", "\x80 ", "\x93NUMPY"),
+    ],
+)
+def test_texts_that_begin_like_other_files(encode: Encode, text: str) -> None:
+    content = text.encode() + b"\ncup\n"
+    Path("in.txt").write_bytes(content)
+    for arguments in (["in.txt"], ["-"]):
+        assert texts_of(encode(*arguments, stdin=content, out="-"))[-1] == "cup"
+
+
+# Encodings and line ends
+
+
+# Not ASCII but for blanks and line ends.
+RUSSIAN = "\u0447\u0430\u0439 \u0447\u0430\u0448\u043a\u0430\n" * 6
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "named"),
+    [
+        ("utf-16", "tea\ncup\n", "UTF-16"),
+        ("utf-32", "tea\ncup\n", "UTF-32"),
+        ("utf-16-le", "\ufefftea\n", "UTF-16"),
+        ("utf-16-be", "\ufefftea\n", "UTF-16"),
+        ("utf-32-be", "\ufefftea\n", "UTF-32"),
+        ("utf-16-le", "tea and a cup\nof it\n", "UTF-16LE"),
+        ("utf-16-be", "tea and a cup\nof it\n", "UTF-16BE"),
+        ("utf-32-le", "tea and a cup\nof it\n", "UTF-32LE"),
+        ("utf-32-be", "tea and a cup\nof it\n", "UTF-32BE"),
+        ("utf-16-le", RUSSIAN, "UTF-16LE"),
+        ("utf-16-be", RUSSIAN, "UTF-16BE"),
+        ("utf-32-le", RUSSIAN, "UTF-32LE"),
+    ],
+)
+@pytest.mark.parametrize("name", ["in.txt", "in.jsonl"])
+def test_unicode_in_other_units(
+    encode: Encode, encoding: str, text: str, named: str, name: str
+) -> None:
+    content = text.encode(encoding)
+    Path(name).write_bytes(content)
+    new = name.replace(".", ".new.")
+    way_out = f"iconv -f {named} -t UTF-8 < {name} > {new}"
+    message = f"{name}, line 1: {named}, not UTF-8, at byte 1; {way_out}"
+    assert_refused(encode(name), 1, message)
+    message = f"stdin, line 1: {named}, not UTF-8, at byte 1; iconv -f {named} -t UTF-8"
+    assert_refused(encode("-", stdin=content), 1, message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"tea\ncaf\xe9\n",
+            "in.txt, line 2: not UTF-8: 0xe9 (invalid continuation byte) at byte 4",
+        ),
+        (
+            b"tea\ncaf\xe9\n",
+            "(byte 8 of all); iconv -f WINDOWS-1252 -t UTF-8 < in.txt > in.new.txt",
+        ),
+        ("\u8336\n".encode("shift_jis"), "in.txt, line 1: not UTF-8: 0x92"),
+        ("tea\n\u8336\n".encode("gb18030"), "in.txt, line 2: not UTF-8: 0xb2"),
+        ("\u8336\n".encode("euc_kr"), "in.txt, line 1: not UTF-8"),
+        ("tea\n\u8336\n".encode("iso2022_jp"), "line 2: not UTF-8 but ISO-2022 at byte 1 (byte 5"),
+        ("\u8336\n".encode("iso2022_jp"), "iconv -f ISO-2022-JP -t UTF-8 < in.txt > in.new.txt"),
+        ("\ucc28\n".encode("iso2022_kr"), "in.txt, line 1: not UTF-8 but ISO-2022"),
+        (b"\xed\xa0\xbd\xed\xb8\x80\n", "in.txt, line 1: not UTF-8"),  # CESU-8
+        (b"te\xc0\x80a\n", "in.txt, line 1: not UTF-8: 0xc0"),  # Java's
+        (b"caf\xc3", "in.txt, line 1: not UTF-8: 0xc3 (unexpected end of data) at byte 4"),
+        (b"tea\ncup\0hot\n", "in.txt, line 2: a NUL at byte 4 (byte 8 of all); where texts are"),
+        (b"tea\0cup\0hot tea\0", "tr '\\0' '\\n' < in.txt > in.new.txt makes lines of them"),
+        (b"\0", "in.txt, line 1: a NUL at byte 1"),
+        (
+            b"tea\rcup\rhot\r",
+            "in.txt, line 1: its lines end in CR alone (the first at character 4)",
+        ),
+        (b"tea\rcup", "tr '\\r' '\\n' < in.txt > in.new.txt"),
+    ],
+)
+def test_what_is_no_utf8_text(encode: Encode, content: bytes, message: str) -> None:
+    Path("in.txt").write_bytes(content)
+    for out in ("out.npy", "-"):
+        assert_refused(encode("in.txt", out=out), 1, message)
+
+
+def test_faults_are_placed_beyond_the_first_read(encode: Encode) -> None:
+    lines = b"a cup of tea\n" * (3 * batch.READ_BYTES // 13)
+    Path("in.txt").write_bytes(lines + b"caf\xe9\n")
+    number = lines.count(b"\n") + 1
+    place = f"at byte 4 (byte {len(lines) + 4} of all)"
+    assert_refused(encode("in.txt"), 1, f"in.txt, line {number}: not UTF-8", place)
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        (b"\xef\xbb\xbf", []),
+        (b"\xef\xbb\xbf\n", [""]),
+        (b"\xef\xbb\xbf\r\n", [""]),
+        (b"\xef\xbb\xbftea", ["tea"]),
+        (b"tea\r", ["tea"]),
+        (b"\r", [""]),
+        (b"te\ra\n", ["te\ra"]),
+        (b"tea\r\r\ncup\r\n", ["tea\r", "cup"]),
+        (
+            b"tea\xe2\x80\xa8\xe2\x80\xa9\xc2\x85\x0b\x0c\x1ccup",
+            ["tea\u2028\u2029\x85\x0b\x0c\x1ccup"],
+        ),
+    ],
+)
+def test_lines(encode: Encode, content: bytes, texts: list[str]) -> None:
+    Path("in.txt").write_bytes(content)
+    Path("next.txt").write_text("hot\n")
+    assert texts_of(encode("in.txt", "next.txt", out="-")) == [*texts, "hot"]
+    assert texts_of(encode("-", "next.txt", stdin=content, out="-")) == [*texts, "hot"]
+    with pytest.MonkeyPatch.context() as patch:  # whatever a read gives
+        patch.setattr(batch, "READ_BYTES", 1)
+        assert texts_of(encode("in.txt", "next.txt", out="-")) == [*texts, "hot"]
+
+
+def test_a_mark_alone_is_no_json_line(encode: Encode) -> None:
+    Path("in.jsonl").write_bytes(b"\xef\xbb\xbf")
+    assert texts_of(encode("in.jsonl", out="-")) == []
+
+
+# Lines of JSON
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('"tea"\n', "not a JSON object but a string; jq -c '{text: .}' < in.jsonl > in.new.jsonl"),
+        ('[{"text": "tea"}]\n', "not a JSON object but an array; jq -c '.[]' < in.jsonl >"),
+        ('[\n  {"text": "tea"}\n]\n', "if it is one JSON document, jq -c '.[]' < in.jsonl"),
+        ('[ {\n"text": "tea"}\n]\n', "if it is one JSON document, jq -c '.[]' < in.jsonl"),
+        ('{\n  "text": "tea"\n}\n', "if it is one JSON document, jq -c . < in.jsonl"),
+        ("NaN\n", "not a JSON object but NaN"),
+        ('{"text": NaN}\n', "no text under 'text' (not text)"),
+        ('{"text": "tea"} cup\n', "line 1: not JSON"),
+        ('{"text": "tea"},\n', "line 1: not JSON"),
+        ('{"text": "tea"}\r{"text": "cup"}\r', "its lines end in CR alone"),
+        ('{"text": "tea", "text": "cup"}\n', "in.jsonl, line 1: 'text' is there more than once"),
+        ('{"text": "tea", "\\u0074ext": "cup"}\n', "'text' is there more than once"),
+        ('{"a": {"text": "tea"}}\n', "no text under 'text' (it has 'a')"),
+    ],
+)
+def test_lines_that_are_no_objects(encode: Encode, content: str, message: str) -> None:
+    Path("in.jsonl").write_text(content)
+    assert_refused(encode("in.jsonl"), 1, "in.jsonl, line 1: ", message)
+
+
+def test_keys_that_do_not_matter_may_repeat(encode: Encode) -> None:
+    line = (
+        '{"id": 1, "id": 2, "n": NaN, "a": {"text": 1, "text": 2}, "text": "tea", "a.b": "cup"}\n'
+    )
+    Path("in.jsonl").write_text(line)
+    assert texts_of(encode("in.jsonl", out="-")) == ["tea"]
+    assert texts_of(encode("in.jsonl", "--column", "a.b", out="-")) == ["cup"]
+
+
+def test_an_object_with_many_keys_again_takes_no_quadratic_time() -> None:
+    line = "{" + ", ".join(f'"{number % 50_000}": 1' for number in range(100_000)) + "}"
+    ((_, record),) = batch.json_objects([line], "in.jsonl")
+    assert len(record) == 50_000
+    with pytest.raises(batch.InputError, match="'7' is there more than once"):
+        batch.text_under("7", record, "in.jsonl", 1)
+
+
+def test_json_lines_where_texts_are_read(encode: Encode) -> None:
+    content = b'\xef\xbb\xbf{"text": "tea"}\n{"text": "cup"}\n'
+    Path("a.jsonl").write_bytes(content)
+    Path("b.txt").write_bytes(content)
+    result = encode("-", "--column", "text", stdin=content)
+    assert_refused(result, 2, "no INPUT ends in .jsonl", "stdin is read as a text a line")
+    result = encode("a.jsonl", "-", "--column", "text", stdin=content)
+    assert_refused(result, 2, "stdin is read as a text a line", "whose name ends in .jsonl")
+    result = encode("a.jsonl", "b.txt", "--column", "text", out="-")
+    assert_refused(result, 2, "b.txt: a file of this name is read as a text a line", ".jsonl")
+    for line in (b"{tea}\n", b"tea {}\n", b'["tea"]\n'):
+        assert encode("a.jsonl", "-", "--column", "text", stdin=line).exit_code == 0
+
+
+# Other commands
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.txt", "in.xlsx"])
+def test_verify_reads_the_same(model: Path, name: str) -> None:
+    Path(name).write_bytes(gzip.compress(b"tea\n"))
+    result = CliRunner().invoke(main, ["verify", str(model), name])
+    assert_refused(result, 2, f"{name}: only files with a text a line")
+    Path(name).unlink()
+    Path("b.txt").write_bytes("tea\n".encode("utf-16"))
+    result = CliRunner().invoke(main, ["verify", str(model), "b.txt"])
+    assert_refused(result, 1, "b.txt, line 1: UTF-16")
+    result = CliRunner().invoke(main, ["verify", str(model), "b.txt", "--column", "x"])
+    assert_refused(result, 2, "no TEXTS ends in .jsonl")
+
+
+PAIRS = "sentence1,sentence2,score\ntea,cup,1\ntea,hot,2\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "message"),
+    [
+        ("in.parquet", b"PAR1\0", 2, "in.parquet: only columns divided by tabs or commas and JSON"),
+        ("in.json", b"[]", 2, "one JSON document"),
+        ("in.csv", gzip.compress(PAIRS.encode()), 2, "only columns divided by tabs or commas"),
+        ("in.csv.gz", gzip.compress(PAIRS.encode()), 2, "gzip -dc < in.csv.gz > in.csv"),
+        ("in.csv", PAIRS.encode("utf-16"), 1, "in.csv, line 1: UTF-16, not UTF-8"),
+        ("in.tsv", b"\xef\xbb\xbf", 1, "in.tsv: 0 scored pairs"),
+        ("in.csv", PAIRS.replace("tea", "t\0ea").encode(), 1, "in.csv, line 2: a NUL"),
+        ("in.csv", PAIRS.replace("\n", "\r").encode(), 1, "its lines end in CR alone"),
+    ],
+)
+def test_eval_reads_no_other_kinds(
+    model: Path, name: str, content: bytes, code: int, message: str
+) -> None:
+    pytest.importorskip("ir_measures")
+    Path(name).write_bytes(content)
+    assert_refused(CliRunner().invoke(main, ["eval", str(model), name]), code, message)
+
+
+def test_eval_reads_json_lines_by_any_name(model: Path) -> None:
+    pytest.importorskip("ir_measures")
+    records = [
+        {"sentence1": "tea", "sentence2": text, "score": len(text)} for text in ("a", "of tea")
+    ]
+    Path("in.jl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    result = CliRunner().invoke(main, ["eval", str(model), "in.jl"])
+    assert result.exit_code == 0, result.output

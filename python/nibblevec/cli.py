@@ -16,6 +16,7 @@ import click
 from nibblevec import batch
 from nibblevec.file_kinds import is_json_lines
 from nibblevec.precision import PRECISIONS, checked_precision, has_ranges, ranges_in_words
+from nibblevec.progress import ProgressBar, lenient_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,6 +45,10 @@ NORMALIZATIONS = {
 
 class _Commands(click.Group):
     """Commands that end with a line of words and exit code 1, not a traceback, if they fail."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        with lenient_stderr():  # words on it decide nothing, least of all an exit code
+            return super().main(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -202,8 +207,6 @@ def _encode(
     texts: Iterator[list[str]], out: str, encoder: Encoder, options: dict[str, Any], quiet: bool
 ) -> tuple[int, float]:
     """Rows, and seconds of time."""
-    from tqdm import tqdm
-
     try:
         nothing = encoder.encode([], **options)
     except ValueError as error:  # the model has no such dims, prompt or ranges
@@ -212,7 +215,7 @@ def _encode(
     rows = 0
     with (
         batch.vector_writer(out, nothing.shape[1], nothing.dtype) as writer,
-        tqdm(unit=" rows", unit_scale=True, disable=quiet or sys.stderr is None) as bar,
+        ProgressBar(shown=not quiet, unit=" rows", unit_scale=True) as bar,
     ):
         for block in _blocks(texts, somebody_waits=out == batch.STANDARD_STREAM):
             writer.write(block, encoder.encode(block, **options))

@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
@@ -404,10 +404,11 @@ def check_device(device: object) -> None:
     for other in devices:
         if other is not None and str(other).partition(":")[0] != "cpu":
             # Who set the device is two calls up, and is told once for each place in the code.
-            warnings.warn(
-                f"nibblevec runs on the CPU, whatever the device: {other} is not used",
-                stacklevel=3,
-            )
+            with suppress(OSError, ValueError):  # stderr is closed
+                warnings.warn(
+                    f"nibblevec runs on the CPU, whatever the device: {other} is not used",
+                    stacklevel=3,
+                )
             return
 
 

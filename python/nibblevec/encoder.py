@@ -6,6 +6,7 @@ import operator
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex, overload
 
@@ -313,7 +314,8 @@ class Encoder(SentenceTransformerMethods):
             prompt: put this before each text, whatever ``prompt_name`` says. Where neither is
                 given, the model's default prompt is taken, if it has one.
             batch_size: step of the progress bar; changes nothing else.
-            show_progress_bar: on stderr. None shows it if this package logs at INFO or below.
+            show_progress_bar: on stderr, as long as that takes it. None shows it if this package
+                logs at INFO or below.
             output_value: ``"sentence_embedding"``; None gives a dict of Tensors for each text:
                 its ids as ``"input_ids"``, ``"offsets"``, and as ``"sentence_embedding"`` its
                 vector, which is not normalised.
@@ -982,9 +984,10 @@ class Encoder(SentenceTransformerMethods):
     def _report_truncation(self, cut_texts: int, texts: int) -> None:
         self._truncated_texts = cut_texts
         if cut_texts and _logs_info():
-            sys.modules["logging"].getLogger(__name__).info(
-                "%d of %d texts were cut to %s tokens", cut_texts, texts, self.max_seq_length
-            )
+            with suppress(OSError, ValueError):  # a handler's stderr is closed
+                sys.modules["logging"].getLogger(__name__).info(
+                    "%d of %d texts were cut to %s tokens", cut_texts, texts, self.max_seq_length
+                )
 
     def __getstate__(self) -> dict[str, Any]:
         # Where the model is, not what it holds; the digest tells whether it is still the same.
@@ -1093,9 +1096,9 @@ def _blocks(texts: Sized, block_texts: int) -> Iterator[slice]:
 
 def _shown(blocks: Iterator[slice], texts: int, step: int) -> Iterator[slice]:
     """The blocks, with a bar on stderr that moves as each is done."""
-    from tqdm import tqdm
+    from nibblevec.progress import ProgressBar
 
-    with tqdm(total=-(-texts // step), desc="Batches", disable=sys.stderr is None) as bar:
+    with ProgressBar(total=-(-texts // step), desc="Batches") as bar:
         for block in blocks:
             yield block
             bar.update(-(-block.stop // step) - bar.n)

@@ -582,6 +582,7 @@ def _convert(
     from nibblevec.conversion import distance, fitting_format
     from nibblevec.formats import load_model
     from nibblevec.formats.gguf import SUFFIX
+    from nibblevec.formats.tensors import has_wide_weights
     from nibblevec.formats.writing import WRITTEN, fitting_layout, save_model
 
     source = _load(model)
@@ -597,6 +598,8 @@ def _convert(
     allowed = WRITTEN[layout].row_formats
     if row_format is None:
         row_format = fitting_format(source.table, allowed)
+    elif layout == "static" or (layout == "model2vec" and not has_wide_weights(source.token_rules)):
+        source = source._replace(wide_sums=False)  # else float32 would be written as float64
     if row_format not in allowed:
         problem = f"{layout} holds {', '.join(allowed)}, not {row_format}"
         raise click.BadParameter(problem, param_hint="--format")

@@ -36,6 +36,14 @@ NOT_DONE = {
 }
 FLOAT32_NAMES = ("float32", "torch.float32", "auto", "None")
 
+# The order of arguments, for those who give them without names. They are passed on by name, as
+# sentence-transformers does: a subclass may have another order.
+ENCODE_ARGUMENTS = (  # after those that choose a prompt
+    *("batch_size", "show_progress_bar", "output_value", "precision", "convert_to_numpy"),
+    *("convert_to_tensor", "device", "normalize_embeddings", "truncate_dim", "pool", "chunk_size"),
+)
+SAVE_ARGUMENTS = ("model_name", "create_model_card", "train_datasets", "safe_serialization")
+
 # What else a `SentenceTransformer` has, and what to do instead.
 NOT_THERE = {
     **dict.fromkeys(
@@ -97,7 +105,11 @@ class SentenceTransformerMethods:
         """
         if prompt_name is None and prompt is None and "query" in self.prompts:
             prompt_name = "query"
-        return self.encode(inputs, prompt_name, prompt, *arguments, **options)
+        texts = {"inputs": inputs, "prompt_name": prompt_name, "prompt": prompt}
+        return self.encode(
+            **{name: value for name, value in texts.items() if value is not None},
+            **_named(ENCODE_ARGUMENTS, arguments, options),
+        )
 
     def encode_document(
         self,
@@ -128,7 +140,11 @@ class SentenceTransformerMethods:
         """
         if prompt_name is None and prompt is None:
             prompt_name = document_prompt_name(self.prompts)
-        return self.encode(inputs, prompt_name, prompt, *arguments, **options)
+        texts = {"inputs": inputs, "prompt_name": prompt_name, "prompt": prompt}
+        return self.encode(
+            **{name: value for name, value in texts.items() if value is not None},
+            **_named(ENCODE_ARGUMENTS, arguments, options),
+        )
 
     def encode_multi_process(
         self,
@@ -161,10 +177,10 @@ class SentenceTransformerMethods:
         """
         vectors: NDArray[Any] = self.encode(
             sentences,
-            prompt_name,
-            prompt,
-            batch_size,
-            show_progress_bar,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
             precision=precision,
             normalize_embeddings=normalize_embeddings,
             truncate_dim=truncate_dim,
@@ -287,7 +303,7 @@ class SentenceTransformerMethods:
 
     def save(self, path: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
         """The shorter name of `save_pretrained`."""
-        self.save_pretrained(path, *arguments, **options)
+        self.save_pretrained(path, **_named(SAVE_ARGUMENTS, arguments, options))
 
     if not TYPE_CHECKING:  # for which there would be no unknown name any more
 
@@ -332,6 +348,22 @@ class _NoQueue:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _named(
+    names: Sequence[str], arguments: Sequence[Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All arguments of a call by name.
+
+    Raises:
+        TypeError: there are too many, or one is given twice.
+    """
+    if len(arguments) > len(names):
+        raise TypeError(f"{len(arguments)} arguments without a name, expected at most {len(names)}")
+    named = dict(zip(names, arguments, strict=False))
+    if twice := named.keys() & options.keys():
+        raise TypeError(f"argument {min(twice)!r} is given twice")
+    return {**named, **options}
 
 
 def document_prompt_name(prompts: Mapping[str, str]) -> str | None:

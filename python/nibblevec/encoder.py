@@ -906,11 +906,12 @@ class Encoder(SentenceTransformerMethods):
         A name that ends in ``.gguf`` gives one GGUF file, any other a folder: with a Dynamic Tanh
         an SSE model, with Model2Vec's rules such a one, else a `StaticEmbedding` of
         sentence-transformers. `prompts`, `default_prompt_name`, `truncate_dim`,
-        `similarity_fn_name` and ranges of `fit_ranges` are written as they are now;
-        `max_seq_length` stays what it was in the model's files. Rows in a format that the layout
-        does not hold become float32, the weights that they stand for; ``nibblevec convert`` packs
-        them. Files appear when they are complete, and only files of a model are replaced; the
-        model's own source may be.
+        `similarity_fn_name`, `max_seq_length` and ranges of `fit_ranges` are written as they are
+        now; a model's name and licence only into a GGUF file. Rows in a format that the layout does
+        not hold become float32, the weights that they stand for: a warning tells both sizes.
+        Files appear when they are complete, and only files of a model are replaced; the model's own
+        source may be. Where several processes save under one name, the last one wins; who loads
+        meanwhile gets one of the models, or an error.
 
         Args:
             path: the file or folder; parents of a folder are made.
@@ -923,16 +924,18 @@ class Encoder(SentenceTransformerMethods):
             OSError: it cannot be written.
             ValueError: the layout has no place for something that the model does (nothing is
                 written); ``safe_serialization`` is False.
+
+        Warns:
+            UserWarning: the table grows; as an error it keeps anything from being written.
         """
         if not safe_serialization:
             raise ValueError("safe_serialization is True always: weights are never pickled")
-        from nibblevec.formats.writing import WRITTEN, fitting_layout, save_model
+        from nibblevec.formats.writing import save_unchanged
 
-        name = os.fspath(path)
         prompts = {
-            prompt: text or ""
-            for prompt, text in self._prompts.items()
-            if text or prompt in self._model.prompts
+            name: text or ""
+            for name, text in self._prompts.items()
+            if text or name in self._model.prompts or name not in IMPLIED_PROMPT_NAMES
         }
         default = self._default_prompt_name
         compares: str | None = self._similarity_fn_name
@@ -946,9 +949,9 @@ class Encoder(SentenceTransformerMethods):
             truncate_dim=None if keeps_all else self._dims,
             ranges=self.ranges,
         )
-        layout, row_format = fitting_layout(model, name), model.table.format
-        holds_rows = row_format in WRITTEN[layout].row_formats
-        save_model(model, name, layout, row_format if holds_rows else "float32")
+        if self._truncation != self._tokenizer.truncation:
+            model = model.truncated(self._truncation)
+        save_unchanged(model, os.fspath(path))
 
     def get_embedding_dimension(self) -> int:
         """Number of dims that `encode` gives unless told otherwise."""
@@ -1009,7 +1012,7 @@ class Encoder(SentenceTransformerMethods):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["name"], **state["options"])  # type: ignore[misc]
+        self.__init__(model_name_or_path=state["name"], **state["options"])  # type: ignore[misc]
         self._prompts = dict(state["prompts"])  # instead of those that the model brings
         self._default_prompt_name = state["default_prompt_name"]
         self.truncate_dim = state["truncate_dim"]

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec import _core
-from nibblevec.model_files import check_regular_file, read_file
+from nibblevec.model_files import check_regular_file, read_file, with_member
 from nibblevec.output_files import write_file
 from nibblevec.precision import RangesOf
 from nibblevec.table import Table
-from nibblevec.tokenizer import NO_RULES, Tokenizer, TokenRules, load_tokenizer
+from nibblevec.tokenizer import NO_RULES, Tokenizer, TokenRules, Truncation, load_tokenizer
 
 # How a model itself scales its vectors, over all of its dims and before truncation:
 # "torch" divides by max(norm, 1e-12), as a `Normalize` module of sentence-transformers does;
@@ -80,6 +80,22 @@ class TokenizerJson:
             self._content = read_file(self.path)
         return self._content
 
+    def truncated(self, truncation: Truncation) -> TokenizerJson:
+        """The same tokenizer with another truncation; nothing else of the file changes.
+
+        Raises:
+            OSError: `read` fails.
+        """
+        settings = None
+        if truncation.max_length is not None:
+            settings = {
+                "direction": "Left" if truncation.keep_end else "Right",
+                "max_length": truncation.max_length,
+                "strategy": "LongestFirst",
+                "stride": 0,
+            }
+        return TokenizerJson(self.path, with_member(self.read(), "truncation", settings))
+
     def write(self, folder: str) -> None:
         """Write the same bytes into a model's folder.
 
@@ -131,6 +147,19 @@ class Model(NamedTuple):
     def dynamic_tanh(self) -> _core.DynamicTanh | None:
         """The head for the kernel."""
         return None if self.head is None else self.head.native
+
+    def truncated(self, truncation: Truncation) -> Model:
+        """The same model with another limit of tokens, kept where it had its own.
+
+        Raises:
+            OSError: its ``tokenizer.json`` cannot be read, or is not a regular file.
+        """
+        rules = self.token_rules
+        # ``tokenizer.json`` has no end of texts that are not cut, but would be if it were asked.
+        has_no_end = truncation.keep_end and truncation.max_length is None
+        if rules.truncation is not None or has_no_end:
+            return self._replace(token_rules=rules._replace(truncation=truncation))
+        return self._replace(tokenizer=self.tokenizer.truncated(truncation))
 
     def load_tokenizer(self) -> Tokenizer:
         """The tokenizer, ready to work under the model's token rules.

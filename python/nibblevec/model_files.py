@@ -120,6 +120,38 @@ def parse_json_array(data: bytes, path: str, field: str) -> list[Any]:
     return parsed
 
 
+def with_member(content: bytes, key: str, value: object) -> bytes:
+    """A JSON object with another value for one of its keys; all else keeps its bytes.
+
+    Numbers, above all, which other readers might round otherwise if they were written anew.
+
+    Args:
+        content: what `parse_json_object` takes, not empty.
+        key: one that it may lack.
+        value: what JSON can hold.
+    """
+    text = content.decode("utf-8")
+    decoder = json.JSONDecoder()
+    new = json.dumps(value)
+    begin = place = text.index("{") + 1
+    while True:
+        found, place = decoder.raw_decode(text, _token_at(text, place))
+        place = _token_at(text, _token_at(text, place) + 1)  # behind the colon
+        _, end = decoder.raw_decode(text, place)
+        if found == key:
+            return (text[:place] + new + text[end:]).encode()
+        place = _token_at(text, end) + 1
+        if text[place - 1] == "}":
+            return f"{text[:begin]}{json.dumps(key)}: {new}, {text[begin:]}".encode()
+
+
+def _token_at(text: str, place: int) -> int:
+    """Where the white space ends that begins at a place."""
+    while text[place] in " \t\n\r":
+        place += 1
+    return place
+
+
 def json_type(value: object) -> str:
     """What a value is called in JSON."""
     names = {

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import time
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+# Held while files are renamed into a folder, which takes milliseconds; who waits longer gives up.
+LOCK_NAME = ".nibblevec.lock"
+LOCK_SECONDS = 60.0
+LOCK_PAUSE_SECONDS = 0.01
+
+# What a file is told not to be readable by others with, on Linux, besides its permissions.
+ACL_ATTRIBUTE = "system.posix_acl_access"
 
 
 @contextmanager
@@ -17,7 +27,8 @@ def written_file(path: str) -> Iterator[IO[bytes]]:
 
     It is written beside its final name, flushed to the disk, and renamed. After an error nothing is
     left of it, and what was there before stays. A symbolic link stays one: what it points to is
-    replaced.
+    replaced. A file that is replaced passes on who may read and write it, and nobody else reads
+    what is written meanwhile; a new one has the usual permissions.
 
     Raises:
         OSError: it cannot be written (names ``path``); any other, if it names a file of its own.
@@ -27,10 +38,14 @@ def written_file(path: str) -> Iterator[IO[bytes]]:
     unfinished = unfinished_name(target)
     try:
         with errors_named(path, instead_of=unfinished):
-            with open(unfinished, "xb") as file:
+            replaced = _regular_file(target)
+            with open(unfinished, "xb", opener=None if replaced is None else _open_private) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            replaced = _regular_file(target) or replaced
+            if replaced is not None:
+                _pass_on_access(target, replaced, unfinished)
             os.replace(unfinished, target)
     except BaseException:
         if os.path.exists(unfinished):
@@ -40,7 +55,9 @@ def written_file(path: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def written_folder(path: str, decisive: Sequence[str], others: Sequence[str]) -> Iterator[str]:
+def written_folder(
+    path: str, decisive: Sequence[str], others: Callable[[str], Sequence[str]]
+) -> Iterator[str]:
     """A folder to write files into that becomes ``path``, or adds to it, when all went well.
 
     A new folder is written beside its final name and renamed, so that it is there as a whole or
@@ -49,14 +66,22 @@ def written_folder(path: str, decisive: Sequence[str], others: Sequence[str]) ->
     that at no moment the folder holds a part of the old and a part of the new that could be taken
     for a whole. Other files stay. Whoever has an old file mapped keeps what it held.
 
+    One writer renames at a time: a lock file is held meanwhile, which the system releases if the
+    process dies. (A file system without locks is written to without: there two writers must not
+    meet.) No link is followed out of the folder: a link under one of the names goes itself. A file
+    that is replaced passes on who may read and write it; one of a new name has that of the decisive
+    files that were there, if there were any.
+
     Args:
-        path: the folder; its parents are made.
+        path: the folder; its parents are made. A link to a folder stays one.
         decisive: names without which the folder is nothing that can be loaded, in the order in
-            which they go and come.
-        others: all other names, or paths within, of files that a folder of this kind may hold.
+            which they go; they come in the reverse one.
+        others: given the folder, all other names, or paths within, of files that a folder of this
+            kind may hold. Called while no other writer is at work.
 
     Raises:
-        OSError: it cannot be written (names ``path``); any other, if it names a file of its own.
+        OSError: it cannot be written (names ``path``), or another writer does not end; any other,
+            if it names a file of its own.
     """
     target = os.path.realpath(path)
     exists = os.path.isdir(target)
@@ -65,22 +90,23 @@ def written_folder(path: str, decisive: Sequence[str], others: Sequence[str]) ->
     unfinished = unfinished_name(os.path.join(target, "files") if exists else target)
     try:
         with errors_named(path, instead_of=unfinished):
-            os.makedirs(unfinished)
+            os.makedirs(unfinished, mode=0o700 if exists else 0o777)
             yield unfinished
             for name in os.listdir(unfinished):
                 with open(os.path.join(unfinished, name), "rb+") as file:
                     os.fsync(file.fileno())
-            if exists:
-                _move_files(unfinished, target, decisive, others)
-            else:
-                _sync_folder(unfinished)
-                os.rename(unfinished, target)
+            _sync_folder(unfinished)
+            if exists or not _renamed(unfinished, target):
+                with _only_writer(target):
+                    _move_files(unfinished, target, decisive, others(target))
     except BaseException:
         import shutil
 
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
-    _sync_folder(target if exists else os.path.dirname(target))
+    _sync_folder(target)
+    if not exists:
+        _sync_folder(os.path.dirname(target))
 
 
 def write_file(path: str, content: bytes | memoryview) -> None:
@@ -93,16 +119,169 @@ def write_file(path: str, content: bytes | memoryview) -> None:
         file.write(content)
 
 
+def _renamed(unfinished: str, target: str) -> bool:
+    """Rename a new folder, unless another writer was faster."""
+    try:
+        os.rename(unfinished, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
 def _move_files(source: str, target: str, decisive: Sequence[str], others: Sequence[str]) -> None:
     written = set(os.listdir(source))
+    for name in written:
+        path = os.path.join(target, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    _pass_on_access_of_files(source, target, decisive)
     for name in (*decisive, *(name for name in others if name not in written)):
-        with suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(os.path.join(target, name))
+        _unlink_within(target, name)
     _sync_folder(target)
-    coming = [*(written - {*decisive}), *(name for name in decisive if name in written)]
+    coming = [*(written - {*decisive}), *(name for name in reversed(decisive) if name in written)]
     for name in coming:
         os.replace(os.path.join(source, name), os.path.join(target, name))
     os.rmdir(source)
+
+
+def _unlink_within(folder: str, name: str) -> None:
+    """Remove a file of a folder; where a link leads out to it, the link."""
+    path = os.path.join(folder, name)
+    place = folder
+    for part in os.path.dirname(name).split(os.sep):
+        place = os.path.join(place, part)
+        if os.path.islink(place) and os.path.lexists(path):
+            path = place
+            break
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(path)
+
+
+@contextmanager
+def _only_writer(folder: str) -> Iterator[None]:
+    """Wait until no other process or thread renames files into a folder.
+
+    Raises:
+        OSError: another one does not end.
+    """
+    path = os.path.join(folder, LOCK_NAME)
+    limit = time.monotonic() + LOCK_SECONDS
+    while True:
+        with suppress(FileNotFoundError):  # removed just now
+            descriptor = _open_lock(path)
+            try:
+                # Who held it before may have removed it: then a third one may hold a new file.
+                if _lock(descriptor) and _is_still(descriptor, path):
+                    break
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+        if time.monotonic() > limit:
+            raise OSError(errno.EBUSY, "Another process is saving into it", folder)
+        time.sleep(LOCK_PAUSE_SECONDS)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file: there it stays
+            os.unlink(path)
+        _unlock(descriptor)
+        os.close(descriptor)
+
+
+def _open_lock(path: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        return os.open(path, flags, 0o666)
+    except PermissionError:  # another user's, who was killed; reading is enough for most systems
+        return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+
+
+def _lock(descriptor: int) -> bool:
+    """Take a lock that ends with the process; False if it is taken."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Others mean that this file system has no locks.
+        return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+    return True
+
+
+def _unlock(descriptor: int) -> None:
+    """Release it now, though a process that was forked meanwhile has the file open too."""
+    if os.name != "nt":
+        import fcntl
+
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _is_still(descriptor: int, path: str) -> bool:
+    """Whether a name still means an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _regular_file(path: str) -> os.stat_result | None:
+    """What the system knows of a file that may be replaced; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _pass_on_access_of_files(source: str, target: str, decisive: Sequence[str]) -> None:
+    """Let each new file be read by those who could read what it replaces."""
+    old = {
+        path: status
+        for path in (os.path.join(target, name) for name in decisive)
+        if (status := _regular_file(path)) is not None
+    }
+    # For names that are new: of the files that made the model, the one with the fewest readers.
+    strictest = min(old, key=lambda path: old[path].st_mode & 0o077, default=None)
+    for name in os.listdir(source):
+        replaced = os.path.join(target, name)
+        status = _regular_file(replaced)
+        if status is None and strictest is not None:
+            replaced, status = strictest, old[strictest]
+        if status is not None:
+            _pass_on_access(replaced, status, os.path.join(source, name))
+
+
+def _pass_on_access(replaced: str, status: os.stat_result, path: str) -> None:
+    """Give a file the permissions of another, and its group and owner where that is allowed."""
+    if os.name != "posix":
+        return
+    permissions = stat.S_IMODE(status.st_mode) & 0o777
+    if os.stat(path).st_gid != status.st_gid:
+        with suppress(OSError):
+            os.chown(path, -1, status.st_gid)
+    keeps_group = os.stat(path).st_gid == status.st_gid
+    if not keeps_group:  # what its group might do is nothing for ours
+        permissions = permissions & ~0o070 | (permissions & 0o007) << 3
+    os.chmod(path, permissions)
+    if keeps_group and hasattr(os, "getxattr"):
+        with suppress(OSError):
+            os.setxattr(path, ACL_ATTRIBUTE, os.getxattr(replaced, ACL_ATTRIBUTE))
+    if os.stat(path).st_uid != status.st_uid:
+        with suppress(OSError):
+            os.chown(path, status.st_uid, -1)
 
 
 def unfinished_name(path: str) -> str:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from nibblevec.float_environment import in_default_float_environment
 from nibblevec.formats import model2vec, sentence_transformers, sse
 from nibblevec.formats.ranges import read_ranges
+from nibblevec.hub import FILES
 from nibblevec.model import Model
+
+# A model whose files are replaced while they are read is read again, so often at most.
+READINGS = 5
+READING_PAUSE_SECONDS = 0.02
 
 
 class Layout(NamedTuple):
@@ -58,6 +66,9 @@ LAYOUTS = (
 def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
     """Load a local model, whatever its layout.
 
+    The files are all of one time: where another process replaces them meanwhile, they are read
+    again.
+
     Args:
         path: its folder, or a GGUF file.
         mmap: map the table into memory instead of reading it.
@@ -66,10 +77,42 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
         FileNotFoundError: the folder, or a file that its layout asks for, is missing.
         NotADirectoryError: it is a file, but not a GGUF file.
         ModelFormatError: a file does not hold what it must.
-        OSError: a file cannot be read, or is not a regular file.
+        OSError: a file cannot be read, or is not a regular file; the files do not come to rest.
         ValueError: no layout fits.
     """
     folder = os.path.abspath(os.fspath(path))
+    for number in range(READINGS):
+        time.sleep(READING_PAUSE_SECONDS * number)
+        before = _identities(folder)
+        try:
+            model = _load(folder, mmap)
+            model.tokenizer.read()
+        except (OSError, ValueError):
+            if _identities(folder) == before:
+                raise
+        else:
+            if _identities(folder) == before:
+                return model
+    problem = "Its files were replaced while they were read, again and again"
+    raise OSError(errno.EBUSY, problem, folder)
+
+
+def _identities(folder: str) -> list[tuple[int, ...] | None]:
+    """What tells whether a file of a model has become another one, of each that there may be."""
+    identities: list[tuple[int, ...] | None] = []
+    for name in ("", *FILES):
+        try:
+            status = os.stat(os.path.join(folder, name) if name else folder)
+        except (OSError, ValueError):
+            identities.append(None)
+            continue
+        content = (status.st_size, status.st_mtime_ns)
+        is_folder = stat.S_ISDIR(status.st_mode)  # whose content others may change
+        identities.append((status.st_dev, status.st_ino, *(() if is_folder else content)))
+    return identities
+
+
+def _load(folder: str, mmap: bool) -> Model:
     if os.path.isfile(folder):
         from nibblevec.formats import gguf
 

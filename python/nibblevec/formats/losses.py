@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from nibblevec.model import IMPLIED_PROMPT_NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,7 +26,7 @@ def refuse_losses(layout: str, losses: Mapping[str, bool]) -> None:
     """
     lost = [words for words, has in losses.items() if has]
     if lost:
-        raise ValueError(f"{layout} has no place for {', nor for '.join(lost)}")
+        raise ValueError(f"{layout} has no place for {', nor for '.join(lost)}; a GGUF file has")
 
 
 def losses_of_rules(model: Model) -> dict[str, bool]:
@@ -48,3 +52,48 @@ def losses_of_settings(model: Model) -> dict[str, bool]:
         "another similarity than cosine": model.similarity_fn_name not in (None, "cosine"),
         "a number of dims to keep": model.truncate_dim not in (None, model.table.dim),
     }
+
+
+def losses_of_precision(model: Model, written: Model) -> dict[str, bool]:
+    """What a model does otherwise after it was written and loaded, in words.
+
+    Rows are not compared: they were written in a format that holds each of their weights.
+    """
+    rules, kept = model.token_rules, written.token_rules
+    cut = rules.truncation == kept.truncation or (
+        model.load_tokenizer().truncation == written.load_tokenizer().truncation
+    )
+    return {
+        f"the norm of {model.normalization}": model.normalization != written.normalization,
+        "sums in float64": model.wide_sums != written.wide_sums,
+        # Those of a float16 table are rounded so that a float16 of them is right.
+        "sums in float64 of float16 rows": model.wide_sums
+        and (model.table.format == "float16") != (written.table.format == "float16"),
+        "its limit of tokens": not cut,
+        "texts cut by their tokens only": kept.cuts_characters > rules.cuts_characters,
+        "texts cut by their characters": kept.cuts_characters < rules.cuts_characters,
+        "unknown tokens that count": kept.drops_unknown > rules.drops_unknown,
+        "prompts": _prompts(model) != _prompts(written),
+        "a default prompt": model.default_prompt_name != written.default_prompt_name,
+        "its similarity": _similarity(model) != _similarity(written),
+        "a number of dims to keep": _kept_dims(model) != _kept_dims(written),
+        "ranges": not _have_same_ranges(model, written),
+    }
+
+
+def _prompts(model: Model) -> dict[str, str]:
+    return {**dict.fromkeys(IMPLIED_PROMPT_NAMES, ""), **model.prompts}
+
+
+def _similarity(model: Model) -> str:
+    return model.similarity_fn_name or "cosine"
+
+
+def _have_same_ranges(model: Model, other: Model) -> bool:
+    return model.ranges.keys() == other.ranges.keys() and all(
+        np.array_equal(numbers, other.ranges[kind]) for kind, numbers in model.ranges.items()
+    )
+
+
+def _kept_dims(model: Model) -> int:
+    return model.truncate_dim or model.table.dim

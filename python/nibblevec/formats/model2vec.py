@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from nibblevec.formats.safetensors import read_safetensors, write_safetensors
+from nibblevec.formats.sentence_transformers import write_modules
 from nibblevec.formats.tensors import (
     FLOAT_TYPES,
     WEIGHTS_TENSOR,
+    float64_tensor_of_table,
+    has_wide_weights,
     rules_of,
     table_of,
     tensor_of_table,
@@ -173,17 +176,23 @@ def write(model: Model, folder: str) -> None:
         if len(tokenizer.get_vocab()) != model.table.rows:
             # That package refuses a table of more rows than tokens, unless each token has its row.
             rules = rules._replace(row_of_id=np.arange(model.table.rows, dtype=np.uint32))
+    # Weights in float64 make sums wide by themselves.
+    is_wide = model.wide_sums and model.table.format == "float32" and not has_wide_weights(rules)
+    table = (float64_tensor_of_table if is_wide else tensor_of_table)(model.table)
     config = {
         "model_type": MODEL_TYPE,
         "architectures": ["StaticModel"],
         "hidden_dim": model.table.dim,
         "normalize": model.normalization is not None,
         "max_length": length,
-        "embedding_dtype": model.table.format,
+        "embedding_dtype": "float64" if table.dtype == "F64" else model.table.format,
     }
-    tensors = {**tensors_of_rules(rules), TABLE_TENSOR: tensor_of_table(model.table)}
+    if rules.row_of_id is not None:
+        config["vocabulary_quantization"] = model.table.rows
+    tensors = {**tensors_of_rules(rules), TABLE_TENSOR: table}
     write_safetensors(os.path.join(folder, MODEL_NAME), tensors)
     write_file(os.path.join(folder, CONFIG_NAME), json.dumps(config, indent=2).encode())
+    write_modules(model, folder, ".")  # for sentence-transformers, as that package does
     model.tokenizer.write(folder)
 
 

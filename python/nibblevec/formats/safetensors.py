@@ -154,14 +154,15 @@ def write_safetensors(path: str, tensors: dict[str, Tensor]) -> None:
 
     Args:
         path: the file.
-        tensors: by name, those of wider numbers first: so each is aligned to its numbers.
+        tensors: by name. Those of wider numbers come first: so each is aligned to its numbers.
 
     Raises:
         OSError: the file exists, or cannot be written (names it).
     """
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    in_order = sorted(tensors, key=lambda name: -ITEM_BYTES[tensors[name].dtype])
     end = 0
-    for name, tensor in tensors.items():
+    for name, tensor in ((name, tensors[name]) for name in in_order):
         begin, end = end, end + tensor.data.nbytes
         header[name] = {
             "dtype": tensor.dtype,
@@ -172,5 +173,5 @@ def write_safetensors(path: str, tensors: dict[str, Tensor]) -> None:
     encoded = encoded.ljust(-(-len(encoded) // LENGTH_BYTES) * LENGTH_BYTES)
     with errors_named(path), open(path, "xb") as file:
         file.write(len(encoded).to_bytes(LENGTH_BYTES, "little") + encoded)
-        for tensor in tensors.values():
-            file.write(tensor.data.data)
+        for name in in_order:
+            file.write(tensors[name].data.data)

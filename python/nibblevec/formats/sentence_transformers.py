@@ -10,7 +10,14 @@ import os
 from typing import Any, NamedTuple
 
 from nibblevec.formats.safetensors import read_safetensors, write_safetensors
-from nibblevec.formats.tensors import FLOAT_TYPES, rules_of, table_of, tensor_of_table
+from nibblevec.formats.tensors import (
+    FLOAT_TYPES,
+    float64_tensor_of_table,
+    rules_of,
+    table_of,
+    tensor_of_table,
+    tensors_of_rules,
+)
 from nibblevec.model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
 from nibblevec.model_files import (
     ModelFormatError,
@@ -179,8 +186,8 @@ def write(model: Model, folder: str) -> None:
     """Write the files of a `StaticEmbedding`.
 
     Args:
-        model: without a head, and with a row for each id; its table is float32, float16 or
-            bfloat16.
+        model: without a head, and with a row for each id unless it has sums in float64; its table
+            is float32, float16 or bfloat16.
         folder: an empty one.
 
     Raises:
@@ -193,10 +200,30 @@ def write(model: Model, folder: str) -> None:
         "a StaticEmbedding folder",
         {"a Dynamic Tanh": model.head is not None, **losses_of_rules(model)},
     )
-    weight = tensor_of_table(model.table)
-    write_safetensors(os.path.join(folder, MODEL_NAME), {WEIGHT_TENSOR: weight})
+    rules = model.token_rules
+    name = WEIGHT_TENSOR if rules.ids is None else TABLE_TENSOR
+    is_wide = model.wide_sums and model.table.format == "float32"
+    table = (float64_tensor_of_table if is_wide else tensor_of_table)(model.table)
+    tensors = {name: table, **tensors_of_rules(rules)}
+    write_safetensors(os.path.join(folder, MODEL_NAME), tensors)
+    write_modules(model, folder, "")
+    model.tokenizer.write(folder)
+    write_settings(model, folder)
+
+
+def write_modules(model: Model, folder: str, place: str) -> None:
+    """Write a ``modules.json``: a `StaticEmbedding`, and what scales its vectors.
+
+    Args:
+        model: without a head.
+        folder: where to.
+        place: path of the `StaticEmbedding` there, in words of the file.
+
+    Raises:
+        OSError: the file exists there, or cannot be written.
+    """
     # Under these names every generation knows them.
-    modules = [("", f"{MODULE_PACKAGE}.StaticEmbedding")]
+    modules = [(place, f"{MODULE_PACKAGE}.StaticEmbedding")]
     if model.normalization is not None:
         modules.append((NORMALIZE_FOLDER, f"{MODULE_PACKAGE}.Normalize"))
     entries = [
@@ -204,22 +231,36 @@ def write(model: Model, folder: str) -> None:
         for number, (path, kind) in enumerate(modules)
     ]
     write_file(os.path.join(folder, MODULES_NAME), json.dumps(entries, indent=2).encode())
-    model.tokenizer.write(folder)
-    write_settings(model, folder)
 
 
 def write_settings(model: Model, folder: str) -> None:
-    """Write what `read_settings` reads, if there is anything to say.
+    """Write what `read_settings` reads, with the keys that sentence-transformers writes.
 
     Raises:
         OSError: the file exists there, or cannot be written.
     """
-    settings = {name: getattr(model, name) for name in Settings._fields}
-    settings["prompts"] = dict(model.prompts)
-    if any(settings.values()):
-        said = {name: value for name, value in settings.items() if value is not None}
-        content = json.dumps(said, indent=2, ensure_ascii=False).encode()
-        write_file(os.path.join(folder, SETTINGS_NAME), content)
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own_version = version("nibblevec")
+    except PackageNotFoundError:  # bundled by others, without its metadata
+        own_version = "unknown"
+    said: dict[str, object] = {
+        "model_type": "SentenceTransformer",
+        "__version__": {"nibblevec": own_version},  # the others took no part
+        "prompts": dict(model.prompts),
+        "default_prompt_name": model.default_prompt_name,
+        "similarity_fn_name": model.similarity_fn_name,
+    }
+    if model.truncate_dim is not None:
+        said["truncate_dim"] = model.truncate_dim
+    content = json.dumps(said, indent=2, ensure_ascii=False).encode()
+    write_file(os.path.join(folder, SETTINGS_NAME), content)
+
+
+def says_something(model: Model) -> bool:
+    """Whether a model has any settings that are not those of every model."""
+    return any(getattr(model, name) for name in Settings._fields)
 
 
 def _read_modules(folder: str) -> list[Module]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from nibblevec.formats.safetensors import Tensor, read_safetensors, write_safetensors
-from nibblevec.formats.sentence_transformers import read_settings, write_settings
+from nibblevec.formats.sentence_transformers import read_settings, says_something, write_settings
 from nibblevec.formats.tensors import (
     FLOAT_TYPES,
     float32_vector,
@@ -168,4 +168,5 @@ def write(model: Model, folder: str) -> None:
         weight = tensor_of_table(model.table)
         write_safetensors(os.path.join(folder, FLOAT_NAME), {**head, WEIGHT_TENSOR: weight})
     model.tokenizer.write(folder)
-    write_settings(model, folder)
+    if says_something(model):
+        write_settings(model, folder)

@@ -209,10 +209,21 @@ def tensor_of_table(table: Table) -> Tensor:
     return Tensor(dtypes[table.format], (table.rows, table.dim), table.buffer)
 
 
+def float64_tensor_of_table(table: Table) -> Tensor:
+    """A table in float64, for layouts in which that says that its rows are added so."""
+    numbers = table.dequantize().astype("<f8")
+    return Tensor("F64", numbers.shape, numbers.reshape(-1).view(np.uint8))
+
+
 def tensor_of_vector(vector: NDArray[np.floating[Any]]) -> Tensor:
     """A vector of float32 or float64 as a tensor [n]."""
     dtype = {np.float32: "F32", np.float64: "F64"}[vector.dtype.type]
     return Tensor(dtype, vector.shape, np.ascontiguousarray(vector).view(np.uint8))
+
+
+def has_wide_weights(rules: TokenRules) -> bool:
+    """Whether tokens have float64 weights."""
+    return rules.weight_of_id is not None and rules.weight_of_id.dtype == np.float64
 
 
 def tensors_of_rules(rules: TokenRules, *, prefix: str = "") -> dict[str, Tensor]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nibblevec.conversion import in_row_format, with_row_by_id
+from nibblevec.conversion import SUPERBLOCK_WEIGHTS, in_row_format, with_row_by_id
 from nibblevec.float_environment import in_default_float_environment
 from nibblevec.formats import gguf, load_model, model2vec, sentence_transformers, sse
+from nibblevec.formats.losses import losses_of_precision, refuse_losses
 from nibblevec.formats.ranges import RANGES_NAME, write_ranges
+from nibblevec.formats.tensors import has_wide_weights
 from nibblevec.model import Model, TokenizerJson
 from nibblevec.model_files import ModelFormatError
 from nibblevec.output_files import written_file, written_folder
@@ -20,26 +23,36 @@ class Written(NamedTuple):
     """A layout that models are written in.
 
     Attributes:
+        words: what is written.
         row_formats: what a table may be in; of the packed ones the first is the best choice.
         write: writes the files into an empty folder, given by its name, or into an open file.
     """
 
+    words: str
     row_formats: tuple[str, ...]
     write: Callable[[Model, Any], None]
 
 
 WRITTEN = {
-    "gguf": Written(("q4_k", "q6_k", "float32", "float16", "bfloat16", "int8"), gguf.write),
-    "sse": Written(("sse_q4", "float32", "float16", "bfloat16"), sse.write),
-    "static": Written(("float32", "float16", "bfloat16"), sentence_transformers.write),
-    "model2vec": Written(("float32", "float16", "int8"), model2vec.write),
+    "gguf": Written(
+        "a GGUF file", ("q4_k", "q6_k", "float32", "float16", "bfloat16", "int8"), gguf.write
+    ),
+    "sse": Written("an SSE folder", ("sse_q4", "float32", "float16", "bfloat16"), sse.write),
+    "static": Written(
+        "a StaticEmbedding folder",
+        ("float32", "float16", "bfloat16"),
+        sentence_transformers.write,
+    ),
+    "model2vec": Written("a Model2Vec folder", ("float32", "float16", "int8"), model2vec.write),
 }
 
 # Where there is a row for each id, which counts as it is.
 ROW_BY_ID = ("sse", "static")
 
 # Files without which a folder is no model, and others that a layout writes. Before
-# sentence-transformers 6.0 `modules.json` named a folder within, where the weights are.
+# sentence-transformers 6.0 `modules.json` named a folder within, where the weights are. The float
+# table goes first, since a folder may hold both, of which the other counts; it comes last, since
+# `modules.json` says what becomes of it.
 DECISIVE_NAMES = (sse.FLOAT_NAME, sentence_transformers.MODULES_NAME, sse.TABLE_NAME)
 OTHER_NAMES = (
     TokenizerJson.NAME,
@@ -64,6 +77,77 @@ def fitting_layout(model: Model, path: str) -> str:
     return "model2vec" if model.token_rules.drops_unknown else "static"
 
 
+def save_unchanged(model: Model, path: str) -> None:
+    """Write a model so that it gives, when it is loaded, the vectors that it gives now.
+
+    Rows in a format that the layout does not hold become float32, the weights that they stand for.
+
+    Args:
+        model: any model.
+        path: a file if it ends in ``.gguf``, else a folder.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: as `save_model`, and where only precision would be lost.
+
+    Warns:
+        UserWarning: the table is written in more bytes than it has (before anything is written).
+    """
+    layout = fitting_layout(model, path)
+    row_format = _exact_format(model, layout)
+    _warn_of_growth(model, path, layout, row_format)
+    save_model(model, path, layout, row_format, unchanged=True)
+
+
+def _exact_format(model: Model, layout: str) -> str:
+    """The row format of a layout in which no weight of a model changes, nor what is done to it."""
+    table, weights = model.table, model.token_rules.weight_of_id
+    own = table.format
+    widens = False
+    if layout in ROW_BY_ID:  # other rows than those that there are
+        widens = weights is not None or (own == "sse_q4" and model.token_rules.ids is not None)
+    if layout == "static":
+        widens |= model.wide_sums
+    if layout == "model2vec":
+        wide_weights = has_wide_weights(model.token_rules)
+        # Float64 sums are told by float64 numbers; a float16 mean by a float16 table.
+        widens = wide_weights != model.wide_sums or (
+            own == "float16" and model.normalization == "model2vec"
+        )
+    return "float32" if widens or own not in WRITTEN[layout].row_formats else own
+
+
+def _warn_of_growth(model: Model, path: str, layout: str, row_format: str) -> None:
+    table, rows = model.table, model.table.rows
+    if _takes_row_by_id(model, layout, row_format):
+        rows = model.token_rules.ids or rows
+    number_bytes = {"float32": 4, "float16": 2, "bfloat16": 2}
+    if row_format not in number_bytes or (row_format == table.format and rows == table.rows):
+        return
+    wide_rows = model.wide_sums and (
+        layout == "static" or (layout == "model2vec" and not has_wide_weights(model.token_rules))
+    )
+    is_wide = row_format == "float32" and wide_rows
+    written_bytes = rows * table.dim * (8 if is_wide else number_bytes[row_format])
+    if written_bytes <= table.nbytes:
+        return
+    if table.format in WRITTEN["gguf"].row_formats:
+        way_out = "a name that ends in .gguf keeps them"
+    elif model.head is not None and layout == "gguf":
+        way_out = "a folder keeps them"
+    elif table.dim % SUPERBLOCK_WEIGHTS == 0:
+        way_out = "quantize='q4_k' packs the float model for a name that ends in .gguf"
+    else:
+        way_out = "`nibblevec convert --format float16` halves that, with other vectors"
+    reason = "wants a row for each token" if rows != table.rows else "has no place for such rows"
+    warnings.warn(
+        f"{path}: {table.nbytes} bytes of {table.format} become {written_bytes} bytes of"
+        f" {'float64' if is_wide else row_format}, since {WRITTEN[layout].words} {reason};"
+        f" {way_out}",
+        stacklevel=4,
+    )
+
+
 @in_default_float_environment
 def save_model(
     model: Model,
@@ -72,6 +156,7 @@ def save_model(
     row_format: str | None = None,
     *,
     threads: int | None = None,
+    unchanged: bool = False,
 ) -> None:
     """Write a model; what is there under its name is replaced when all is written.
 
@@ -81,6 +166,7 @@ def save_model(
         layout: one of `WRITTEN`.
         row_format: what the table is written in, one of the layout's; None: what it is in.
         threads: to pack a table, at most so many; None means all that this process may use.
+        unchanged: refuse where all but the rows would lose precision too, as by another norm.
 
     Raises:
         OSError: it cannot be written.
@@ -91,8 +177,8 @@ def save_model(
     if not path:
         raise ValueError("the name of a model is empty")
     _check_texts(model, path)
-    written = WRITTEN[layout]
-    if layout in ROW_BY_ID:
+    written, source = WRITTEN[layout], model
+    if _takes_row_by_id(model, layout, row_format):
         model = with_row_by_id(model)
     row_format = row_format or model.table.format
     if row_format not in written.row_formats:
@@ -105,12 +191,23 @@ def save_model(
         with written_file(path) as file:
             written.write(model, file)
             file.flush()
-            _check_loads(file.name)
+            _check(file.name, written.words, source if unchanged else None)
         return
-    with written_folder(path, DECISIVE_NAMES, _other_names(path)) as folder:
+    with written_folder(path, DECISIVE_NAMES, _other_names) as folder:
         written.write(model, folder)
         write_ranges(model.ranges, folder)
-        _check_loads(folder)
+        _check(folder, written.words, source if unchanged else None)
+
+
+def _takes_row_by_id(model: Model, layout: str, row_format: str | None) -> bool:
+    """Whether a layout has a row for each id, or leaves no other choice."""
+    weights = model.token_rules.weight_of_id
+    if weights is not None and layout == "static":
+        # Products in float64 are none that float32 holds.
+        return not (model.wide_sums and (row_format or model.table.format) == "float32")
+    if weights is not None and layout == "model2vec":  # where they would make sums wide
+        return has_wide_weights(model.token_rules) and not model.wide_sums
+    return layout in ROW_BY_ID
 
 
 def _check_texts(model: Model, path: str) -> None:
@@ -140,14 +237,17 @@ def _other_names(folder: str) -> tuple[str, ...]:
     return (*OTHER_NAMES, model2vec.CONFIG_NAME) if is_old_config else OTHER_NAMES
 
 
-def _check_loads(unfinished: str) -> None:
-    """Refuse to put in the place of a model what cannot be loaded.
+def _check(unfinished: str, layout: str, source: Model | None) -> None:
+    """Refuse to put in the place of a model what cannot be loaded, or is another than ``source``.
 
     Raises:
-        ValueError: it cannot (the file, which nobody will see, is not named).
+        ValueError: it cannot (the file, which nobody will see, is not named), or it is.
     """
     try:
-        load_model(unfinished).load_tokenizer()
+        written = load_model(unfinished)
+        written.load_tokenizer()
     except ModelFormatError as error:
         problem = f"what was written cannot be loaded: {error.field}: {error.problem}"
         raise ValueError(problem) from error
+    if source is not None:
+        refuse_losses(layout, losses_of_precision(source, written))

@@ -1,0 +1,497 @@
+"""Outputs that appear when they are complete: one writer at a time, and who may read them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import VOCABULARY, head_vectors, tokenizer_content
+
+from nibblevec import Table, formats, output_files
+from nibblevec.formats import load_model
+from nibblevec.formats.writing import WRITTEN, save_model
+from nibblevec.model import Head, Model, TokenizerJson
+from nibblevec.output_files import LOCK_NAME, written_file, written_folder
+from nibblevec.precision import RangesOf
+from nibblevec.tokenizer import TokenRules, Truncation
+
+DIM = 8
+ROWS = len(VOCABULARY)
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
+
+
+def a_model(layout: str, number: int) -> Model:
+    """Models of one layout of which no two files are equal."""
+    random = np.random.default_rng(number)
+    rows = random.standard_normal((ROWS, DIM), np.float32)
+    # White space is enough to tell one tokenizer from another.
+    content = json.dumps(tokenizer_content()).encode() + b" " * number
+    model = Model(
+        "test",
+        Table.from_buffer(rows, dim=DIM, format="float32"),
+        TokenizerJson("somewhere", content),
+        ranges={RangesOf(False, 3): np.float32([[-number] * 3, [number] * 3])},
+    )
+    if layout in ("sse", "sse_q4", "gguf"):
+        model = model._replace(head=Head(*head_vectors(DIM, number).values()))
+    if layout == "sse_q4":
+        model = model._replace(table=Table.quantize(rows))
+    if layout == "model2vec":
+        rules = TokenRules(Truncation(number), cuts_characters=True, drops_unknown=True)
+        return model._replace(token_rules=rules, normalization="model2vec")
+    if layout == "static":
+        model = model._replace(normalization="torch" if number % 2 else None)
+    return model._replace(prompts={"query": f"{number} "})
+
+
+LAYOUTS = ("sse", "sse_q4", "static", "model2vec")
+
+
+def save(layout: str, number: int, path: Path) -> None:
+    save_model(a_model(layout, number), str(path), layout.removesuffix("_q4"))
+
+
+def fingerprint(model: Model) -> object:
+    """All that files of a model say."""
+    return (
+        model.table.dequantize().tobytes(),
+        model.tokenizer.read(),
+        None if model.head is None else model.head.alpha.tobytes(),
+        model.normalization,
+        model.token_rules.truncation,
+        dict(model.prompts),
+        {kind: numbers.tobytes() for kind, numbers in model.ranges.items()},
+    )
+
+
+def fingerprints(tmp_path: Path, *models: tuple[str, int]) -> dict[object, str]:
+    known = {}
+    for layout, number in models:
+        path = tmp_path / f"alone {layout} {number}"
+        save(layout, number, path)
+        known[json.dumps(repr(fingerprint(load_model(path))))] = f"{layout} {number}"
+    return known
+
+
+def which(known: dict[object, str], path: Path) -> str:
+    """Which of the models a folder holds; an error otherwise."""
+    try:
+        model = load_model(path)
+    except (OSError, ValueError):
+        return "none"
+    return known.get(json.dumps(repr(fingerprint(model))), "a mixture")
+
+
+def at_each_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Act before each call of this thread that changes a folder, but not within `act` itself."""
+    busy, own = threading.Lock(), threading.get_ident()
+    for name in ("unlink", "replace", "rename", "rmdir"):
+        step: Callable[..., None] = getattr(os, name)
+
+        def acting(*arguments: Any, step: Callable[..., None] = step, **options: Any) -> None:
+            if threading.get_ident() == own and busy.acquire(blocking=False):
+                try:
+                    act()
+                finally:
+                    busy.release()
+            step(*arguments, **options)
+
+        monkeypatch.setattr(os, name, acting)
+
+
+# Readers and writers of one folder
+
+
+@pytest.mark.parametrize("new", LAYOUTS)
+@pytest.mark.parametrize("old", LAYOUTS)
+def test_a_load_within_a_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    known = fingerprints(tmp_path, (old, 3), (new, 4))
+    folder = tmp_path / "model"
+    save(old, 3, folder)
+    seen: list[str] = []
+    with monkeypatch.context() as patch:
+        at_each_step(patch, lambda: seen.append(which(known, folder)))
+        save(new, 4, folder)
+    seen.append(which(known, folder))
+    assert list(dict.fromkeys(seen)) == [f"{old} 3", "none", f"{new} 4"]
+
+
+@pytest.mark.parametrize("new", LAYOUTS)
+@pytest.mark.parametrize("old", LAYOUTS)
+def test_a_save_within_a_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    """Before each file that a load opens, once: another model is saved."""
+    known = fingerprints(tmp_path, (old, 3), (new, 4))
+    folder = tmp_path / "model"
+    opened = os.open
+    at = step = 0
+
+    def opening(path: Any, *arguments: Any, **options: Any) -> int:
+        nonlocal step
+        if str(path).startswith(str(folder)):
+            if step == at:
+                step += 1
+                save(new, 4, folder)
+            else:
+                step += 1
+        return opened(path, *arguments, **options)
+
+    seen = []
+    while step == at:  # until a load ends before that
+        save(old, 3, folder)
+        step = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", opening)
+            seen.append(which(known, folder))
+        if step <= at:
+            break
+        at, step = at + 1, at + 1
+    assert at >= 3
+    assert set(seen) == {f"{old} 3", f"{new} 4"}
+
+
+def test_a_load_whose_files_never_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "model"
+    save("static", 1, folder)
+    tokenizer = folder / "tokenizer.json"
+    load = formats._load
+    loads = 0
+
+    def loading(*arguments: Any) -> Model:
+        nonlocal loads
+        loads += 1
+        tokenizer.write_bytes(tokenizer.read_bytes() + b" ")
+        return load(*arguments)
+
+    monkeypatch.setattr(formats, "_load", loading)
+    with pytest.raises(OSError, match="Its files were replaced while they were read") as caught:
+        load_model(folder)
+    assert (caught.value.errno, caught.value.filename) == (errno.EBUSY, str(folder))
+    assert loads == formats.READINGS
+
+
+def test_other_files_do_not_disturb_a_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "model"
+    save("static", 1, folder)
+    load = formats._load
+    loads = 0
+
+    def loading(*arguments: Any) -> Model:
+        nonlocal loads
+        loads += 1
+        (folder / f"vectors{loads}.npy").write_bytes(b"")
+        return load(*arguments)
+
+    monkeypatch.setattr(formats, "_load", loading)
+    load_model(folder)
+    assert loads == 1
+
+
+@pytest.mark.parametrize("folder_exists", [False, True])
+@pytest.mark.parametrize("layouts", [("static", "sse"), ("model2vec", "static"), ("sse_q4", "sse")])
+def test_a_save_within_a_save(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    layouts: tuple[str, str],
+    folder_exists: bool,
+) -> None:
+    """A second writer that comes between any two steps of a first one waits for it."""
+    first, second = layouts
+    known = fingerprints(tmp_path, (first, 3), (second, 4))
+    folder = tmp_path / "model"
+    if folder_exists:
+        save("static", 5, folder)
+    others: list[threading.Thread] = []
+
+    def start() -> None:
+        others.append(threading.Thread(target=save, args=(second, 4, folder)))
+        others[-1].start()
+        others[-1].join(0.05)
+
+    at_each_step(monkeypatch, start)
+    save(first, 3, folder)
+    for other in others:
+        other.join()
+    assert which(known, folder) in (f"{first} 3", f"{second} 4")
+    assert not [name for name in os.listdir(folder) if name.startswith(".")]
+    assert len(others) >= 1
+
+
+def test_two_writers_of_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slower one replaces what the faster one wrote meanwhile."""
+    known = fingerprints(tmp_path, ("static", 3), ("sse", 4))
+    folder = tmp_path / "model"
+    with monkeypatch.context() as patch:
+        rename = os.rename
+
+        def renaming(*arguments: Any) -> None:
+            patch.setattr(os, "rename", rename)
+            save("sse", 4, folder)
+            rename(*arguments)
+
+        patch.setattr(os, "rename", renaming)
+        save("static", 3, folder)
+    assert which(known, folder) == "static 3"
+    assert sorted(os.listdir(folder)) == sorted(os.listdir(tmp_path / "alone static 3"))
+    assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []
+
+
+WRITER = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from test_output_files import save
+print("ready", flush=True)
+for _ in range(int(sys.argv[5])):
+    save(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+"""
+
+
+def writer(layout: str, number: int, folder: Path, rounds: int) -> subprocess.Popen[bytes]:
+    tests = os.path.dirname(os.path.abspath(__file__))
+    arguments = [sys.executable, "-c", WRITER, tests, layout, f"{number}", str(folder), f"{rounds}"]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE)
+
+
+def test_writers_in_processes(tmp_path: Path) -> None:
+    """Three writers, and a reader: one of the models, or an error; and no mixture at the end."""
+    models = [("static", 3), ("sse", 4), ("model2vec", 6)]
+    known = fingerprints(tmp_path, *models)
+    folder = tmp_path / "model"
+    rounds = int(os.environ.get("NIBBLEVEC_TEST_SAVES", "12"))
+    writers = [writer(layout, number, folder, rounds) for layout, number in models]
+    seen = set()
+    while any(process.poll() is None for process in writers):
+        if folder.exists():
+            seen.add(which(known, folder))
+    for process in writers:
+        process.communicate()
+    assert [process.returncode for process in writers] == [0, 0, 0]
+    assert seen <= {*known.values(), "none"}
+    assert which(known, folder) in known.values()
+    assert [name for name in os.listdir(folder) if name.startswith(".")] == []
+
+
+@posix_only
+def test_writers_that_are_killed(tmp_path: Path) -> None:
+    """At any moment: nothing is left that is a mixture, or that the next writer waits for."""
+    models = [("static", 3), ("sse", 4)]
+    known = fingerprints(tmp_path, *models)
+    folder = tmp_path / "model"
+    save(*models[0], folder)
+    rounds = int(os.environ.get("NIBBLEVEC_TEST_SAVES", "8"))
+    for number in range(rounds):
+        process = writer(*models[number % 2], folder, 1000)
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(0.01 + 0.003 * (number % 7))
+        process.kill()
+        process.communicate()
+        assert which(known, folder) in {*known.values(), "none"}
+    begin = time.monotonic()
+    save(*models[0], folder)
+    assert time.monotonic() - begin < 5
+    assert which(known, folder) == "static 3"
+
+
+@posix_only
+def test_a_lock_that_a_killed_writer_left(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    save("static", 3, folder)
+    lock = folder / LOCK_NAME
+    lock.touch(mode=0o444)
+    save("sse", 4, folder)
+    assert load_model(folder).head is not None
+    assert not lock.exists()
+    lock.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=LOCK_NAME):
+        save("static", 3, folder)
+    assert not (tmp_path / "elsewhere").exists()
+    assert load_model(folder).head is not None
+
+
+@posix_only
+def test_a_writer_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "model"
+    save("static", 3, folder)
+    before = sorted(os.listdir(folder))
+    monkeypatch.setattr(output_files, "LOCK_SECONDS", 0.1)
+    with output_files._only_writer(str(folder)):
+        with pytest.raises(OSError, match="Another process is saving into it") as caught:
+            save("sse", 4, folder)
+        assert (caught.value.errno, caught.value.filename) == (errno.EBUSY, str(folder))
+        assert load_model(folder).head is None
+    assert sorted(os.listdir(folder)) == before
+
+
+@posix_only
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    folder = tmp_path / "model"
+    save("static", 3, folder)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    save("sse", 4, folder)
+    assert load_model(folder).head is not None
+
+
+def test_two_writers_of_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npy"
+    with written_file(str(path)) as first, written_file(str(path)) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["vectors.npy"]
+
+
+# Who may read
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@posix_only
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("old", [0o600, 0o640, 0o644, 0o666, 0o400])
+def test_a_file_that_is_replaced_stays_as_private(tmp_path: Path, old: int) -> None:
+    path = tmp_path / "vectors.npy"
+    path.touch()
+    path.chmod(old)
+    with written_file(str(path)) as file:
+        file.write(b"new")
+        unfinished = Path(file.name)
+        assert mode(unfinished) == 0o600
+    assert path.read_bytes() == b"new"
+    assert mode(path) == old
+    (tmp_path / "link").symlink_to(path)
+    with written_file(str(tmp_path / "link")) as file:
+        file.write(b"newer")
+    assert (tmp_path / "link").is_symlink()
+    assert (path.read_bytes(), mode(path)) == (b"newer", old)
+    with written_file(str(tmp_path / "other")) as file:
+        assert mode(Path(file.name)) == 0o644
+    assert mode(tmp_path / "other") == 0o644
+
+
+@posix_only
+@pytest.mark.skipif(os.name == "posix" and os.getuid() != 0, reason="only root gives files away")
+@pytest.mark.usefixtures("usual_umask")
+def test_owner_and_group_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "vectors.npy"
+    path.touch()
+    os.chown(path, 1234, 2345)
+    path.chmod(0o640)
+    with written_file(str(path)) as file:
+        file.write(b"new")
+    assert (path.stat().st_uid, path.stat().st_gid, mode(path)) == (1234, 2345, 0o640)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with written_file(str(path)) as file:
+        file.write(b"new")
+    # Whoever is in our group was not in that one.
+    assert (path.stat().st_gid, mode(path)) == (os.getgid(), 0o600)
+
+
+@posix_only
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("new", LAYOUTS)
+def test_a_model_that_is_replaced_stays_as_private(tmp_path: Path, new: str) -> None:
+    folder = tmp_path / "model"
+    save("sse", 3, folder)
+    for path in folder.iterdir():
+        path.chmod(0o600)
+    (folder / "README.md").touch()
+    save(new, 4, folder)
+    modes = {path.name: mode(path) for path in folder.iterdir()}
+    assert modes.pop("README.md") == 0o644
+    assert set(modes.values()) == {0o600}
+    assert mode(folder) == 0o755
+
+
+@posix_only
+@pytest.mark.usefixtures("usual_umask")
+def test_nobody_else_reads_what_replaces_a_model(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    with written_folder(str(folder), ["a"], lambda _: ()) as unfinished:
+        assert mode(Path(unfinished)) == 0o700
+        Path(unfinished, "a").touch()
+    assert mode(folder / "a") == 0o644
+
+
+# Links
+
+
+@posix_only
+def test_links_are_not_followed_out_of_a_folder(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "model", tmp_path / "outside"
+    outside.mkdir()
+    save("static", 3, folder)
+    config = {"module_input_name": "token_embeddings"}
+    (outside / "config.json").write_text(json.dumps(config))
+    (folder / "1_Normalize").symlink_to(outside)
+    for name in os.listdir(folder):
+        if name != "1_Normalize":
+            (folder / name).rename(outside / name)
+            (folder / name).symlink_to(outside / name)
+    before = {path.name: path.read_bytes() for path in outside.iterdir()}
+    for layout, number in (("static", 5), ("model2vec", 6), ("sse", 7), ("sse_q4", 8)):
+        save(layout, number, folder)
+        known = fingerprints(tmp_path, (layout, number))
+        assert which(known, folder) == f"{layout} {number}"
+    assert {path.name: path.read_bytes() for path in outside.iterdir()} == before
+    assert not any(path.is_symlink() for path in folder.iterdir())
+
+
+@posix_only
+def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
+    known = fingerprints(tmp_path, ("sse", 4))
+    save("static", 3, tmp_path / "model")
+    (tmp_path / "link").symlink_to("model")
+    save("sse", 4, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert which(known, tmp_path / "model") == "sse 4"
+
+
+def test_a_folder_under_the_name_of_a_file(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    save("static", 3, folder)
+    os.rename(folder / "tokenizer.json", folder / "old.json")
+    (folder / "tokenizer.json").mkdir()
+    before = sorted(os.listdir(folder))
+    with pytest.raises(IsADirectoryError, match=r"tokenizer\.json"):
+        save("sse", 4, folder)
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_layouts_are_all_there() -> None:
+    assert {layout.removesuffix("_q4") for layout in LAYOUTS} | {"gguf"} == set(WRITTEN)

@@ -672,3 +672,51 @@ def test_measures_of_evaluators_are_kept(encoder: Encoder, folder: Path) -> None
     card.set_evaluation_metrics("evaluator", {"ndcg": 0.5}, 1, 20)
     card.set_evaluation_metrics("evaluator", {"ndcg": 0.6}, epoch=2, step=40)
     assert card.eval_results_dict == {"evaluator": {"ndcg": 0.6}}
+
+
+class InAnotherOrder(Encoder):
+    """Takes names only, has other defaults, and is asked for what it knows."""
+
+    seen: dict[str, Any]
+
+    def encode(self, inputs: Any, *, normalize_embeddings: bool = True, **options: Any) -> Any:  # type: ignore[override]
+        self.seen = {"inputs": inputs, "normalize_embeddings": normalize_embeddings, **options}
+        return super().encode(inputs, normalize_embeddings=normalize_embeddings, **options)
+
+    def save_pretrained(self, path: Any, *, create_model_card: bool = False, **_: Any) -> None:  # type: ignore[override]
+        self.seen = {"create_model_card": create_model_card}
+        super().save_pretrained(path)
+
+
+def test_a_subclass_gets_arguments_by_name(folder: Path, tmp_path: Path) -> None:
+    encoder = InAnotherOrder(folder, prompts={"query": "tea "})
+    plain = Encoder(folder, prompts={"query": "tea "})
+    assert_same_bits(
+        encoder.encode_query(TEXTS), plain.encode_query(TEXTS, normalize_embeddings=True)
+    )
+    assert encoder.seen == {"inputs": TEXTS, "normalize_embeddings": True, "prompt_name": "query"}
+    encoder.encode_document(TEXTS, None, "cup ", 8, False, "sentence_embedding", "float16")
+    assert encoder.seen == {
+        "inputs": TEXTS,
+        "normalize_embeddings": True,
+        "prompt": "cup ",
+        "batch_size": 8,
+        "show_progress_bar": False,
+        "output_value": "sentence_embedding",
+        "precision": "float16",
+    }
+    pool = encoder.start_multi_process_pool()
+    vectors = encoder.encode_multi_process(TEXTS, pool, None, "cup ", 8)
+    assert_same_bits(vectors, plain.encode(TEXTS, prompt="cup "))
+    encoder.save(tmp_path / "model", "a name", True)
+    assert encoder.seen == {"create_model_card": True}
+
+
+def test_arguments_without_a_name_that_are_too_many(encoder: Encoder) -> None:
+    for call in (encoder.encode_query, encoder.encode_document):
+        with pytest.raises(TypeError, match="12 arguments without a name, expected at most 11"):
+            call(TEXTS, None, None, *[None] * 12)
+        with pytest.raises(TypeError, match="argument 'batch_size' is given twice"):
+            call(TEXTS, None, None, 8, batch_size=8)
+    with pytest.raises(TypeError, match="5 arguments without a name"):
+        encoder.save("model", None, True, None, True, None)

@@ -42,7 +42,7 @@ def a_model(layout: str, number: int) -> Model:
         "test",
         Table.from_buffer(rows, dim=DIM, format="float32"),
         TokenizerJson("somewhere", content),
-        ranges={RangesOf(False, 3): np.float32([[-number] * 3, [number] * 3])},
+        ranges={RangesOf(False, 3): np.array([[-number] * 3, [number] * 3], np.float32)},
     )
     if layout in ("sse", "sse_q4", "gguf"):
         model = model._replace(head=Head(*head_vectors(DIM, number).values()))
@@ -77,7 +77,7 @@ def fingerprint(model: Model) -> object:
 
 
 def fingerprints(tmp_path: Path, *models: tuple[str, int]) -> dict[object, str]:
-    known = {}
+    known: dict[object, str] = {}
     for layout, number in models:
         path = tmp_path / f"alone {layout} {number}"
         save(layout, number, path)

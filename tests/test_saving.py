@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import re
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -56,6 +58,7 @@ def said(encoder: Encoder) -> dict[str, Any]:
 
 
 def assert_does_the_same(again: Encoder, encoder: Encoder) -> None:
+    options: dict[str, Any]
     for options in ({}, {"normalize_embeddings": True}, {"truncate_dim": 3}):
         assert_same_bits(again.encode(TEXTS, **options), encoder.encode(TEXTS, **options))
         assert again.truncated_texts == encoder.truncated_texts
@@ -75,13 +78,15 @@ def assert_does_the_same(again: Encoder, encoder: Encoder) -> None:
 
 def assert_saves_itself(encoder: Encoder, path: Path) -> bool:
     """Whether it was saved; else it was refused, and nothing is there."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    refused = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             encoder.save_pretrained(path)
-    except ValueError as error:
-        assert "has no place for" in str(error)
-        assert str(error).endswith("; a GGUF file has")
+        except ValueError as error:
+            refused = str(error)
+    if refused:
+        assert re.search("has no place for .+; a GGUF file has$", refused)
         assert not path.exists()
         return False
     again = Encoder(path)
@@ -182,6 +187,133 @@ def test_convert_keeps_float64_sums_where_nobody_says(tmp_path: Path, case: str)
     assert sizes[0] - sizes[1] == ROWS * 8 * 4
 
 
+# What is said
+
+
+@pytest.mark.parametrize(
+    ("row_format", "name", "message"),
+    [
+        ("q4_k", "folder", "6048 bytes of q4_k become 43008 bytes of float32, since a StaticEmbeddi"
+         "ng folder has no place for such rows; a name that ends in .gguf keeps them"),
+        ("sse_q4", "folder", "5544 bytes of sse_q4 become 43008 bytes of float32, since a StaticEmb"
+         "edding folder has no place for such rows; quantize='q4_k' packs the float model for a nam"
+         "e that ends in .gguf"),
+        ("sse_q4", "m.gguf", "5544 bytes of sse_q4 become 43008 bytes of float32, since a GGUF file"
+         " has no place for such rows; quantize='q4_k' packs the float model for a name that ends i"
+         "n .gguf"),
+    ],
+)  # fmt: skip
+def test_a_table_that_grows_is_said(
+    tmp_path: Path, row_format: str, name: str, message: str
+) -> None:
+    rows = f64_rows(dim=256).astype(np.float32)
+    encoder = Encoder(
+        write_static_embedding(tmp_path / "source", {"embedding.weight": rows}),
+        quantize=row_format,
+    )
+    path = tmp_path / name
+    with pytest.warns(UserWarning, match=f"^{re.escape(f'{path}: {message}')}$") as caught:
+        encoder.save_pretrained(path)
+    assert caught[0].filename == __file__
+    assert_does_the_same(Encoder(path), encoder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="become"):
+            encoder.save_pretrained(tmp_path / "not written")
+        kept = Encoder(tmp_path / "source", quantize="q4_k")
+        kept.save_pretrained(tmp_path / "kept.gguf")
+    assert not (tmp_path / "not written").exists()
+    assert_does_the_same(Encoder(tmp_path / "kept.gguf"), kept)
+
+
+def test_rows_that_tokens_share_are_said_to_grow(tmp_path: Path) -> None:
+    tensors = {"embeddings": f64_rows(9).astype(np.float16), "mapping": MAPPING}
+    encoder = Encoder(write_static_embedding(tmp_path / "source", tensors))
+    message = (
+        "144 bytes of float16 become 672 bytes of float16, since .* wants a row for each token;"
+    )
+    with pytest.warns(UserWarning, match=message):
+        encoder.save_pretrained(tmp_path / "model")
+
+
+def test_the_norm_of_float16_means(tmp_path: Path) -> None:
+    """A Model2Vec folder tells it by the type of its rows."""
+    tensors = {"embeddings": f64_rows(dim=256).astype(np.float16)}
+    source = write_model2vec(tmp_path / "source", tensors, config={"normalize": True})
+    packed = Encoder(source, quantize="q6_k")
+    with (
+        pytest.warns(UserWarning, match="become"),
+        pytest.raises(ValueError, match="no place for the norm of model2vec_float16; a GGUF file"),
+    ):
+        packed.save_pretrained(tmp_path / "model")
+    assert os.listdir(tmp_path) == ["source"]
+    packed.save_pretrained(tmp_path / "model.gguf")
+    assert_does_the_same(Encoder(tmp_path / "model.gguf"), packed)
+
+
+def test_only_the_truncation_of_a_tokenizer_changes(tmp_path: Path) -> None:
+    content = json.dumps(unigram_content(), indent=1).replace("-2.5", "-2.50000000000000000001e0")
+    tensors = {"embedding.weight": f64_rows(5).astype(np.float32)}
+    source = write_static_embedding(tmp_path / "source", tensors)
+    for number, text in enumerate((content, content.replace("{", '{"truncation" : null ,', 1))):
+        (source / "tokenizer.json").write_text(text)
+        encoder = Encoder(source)
+        encoder.max_seq_length = 2
+        saved = tmp_path / f"{number}"
+        encoder.save_pretrained(saved)
+        settings = (
+            '{"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}'
+        )
+        new = (saved / "tokenizer.json").read_text()
+        assert new == (
+            text.replace("{", f'{{"truncation": {settings}, ', 1)
+            if number == 0
+            else text.replace("null", settings, 1)
+        )
+        assert Encoder(saved).max_seq_length == 2
+
+
+def test_what_others_may_read_beside_the_settings(tmp_path: Path) -> None:
+    """The keys that sentence-transformers writes."""
+    rows = f64_rows().astype(np.float32)
+    source = write_static_embedding(tmp_path / "source", {"embedding.weight": rows})
+    Encoder(source, prompts={"query": "tea "}).save_pretrained(tmp_path / "model")
+    settings = json.loads((tmp_path / "model" / "config_sentence_transformers.json").read_text())
+    assert settings["model_type"] == "SentenceTransformer"
+    assert set(settings.pop("__version__")) == {"nibblevec"}
+    assert settings == {
+        "model_type": "SentenceTransformer",
+        "prompts": {"query": "tea "},
+        "default_prompt_name": None,
+        "similarity_fn_name": None,
+    }
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_model2vec_folder_lists_its_modules(tmp_path: Path, normalize: bool) -> None:
+    tensors = {"embeddings": f64_rows(9).astype(np.float32), "mapping": MAPPING}
+    source = write_model2vec(tmp_path / "source", tensors, config={"normalize": normalize})
+    Encoder(source).save_pretrained(tmp_path / "model")
+    modules = json.loads((tmp_path / "model" / "modules.json").read_text())
+    classes = [(module["type"].rpartition(".")[2], module["path"]) for module in modules]
+    assert classes == [("StaticEmbedding", "."), ("Normalize", "1_Normalize")][: 1 + normalize]
+    assert load_model(tmp_path / "model").layout == "Model2Vec"
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["vocabulary_quantization"] == 9
+
+
+class Renamed(Encoder):
+    def __init__(self, *, model_name_or_path: Any = None, **options: Any) -> None:
+        super().__init__(model_name_or_path, **options)
+
+
+def test_a_subclass_whose_constructor_takes_names_only(tmp_path: Path) -> None:
+    rows = f64_rows().astype(np.float32)
+    source = write_static_embedding(tmp_path / "source", {"embedding.weight": rows})
+    encoder = Renamed(model_name_or_path=source)
+    assert_does_the_same(pickle.loads(pickle.dumps(encoder)), encoder)
+
+
 # Whatever a model may be
 
 
@@ -219,23 +351,29 @@ def a_model(random: np.random.Generator) -> Model:
         row_of_id=random.integers(0, rows, ids).astype(np.uint32) if mapped else None,
         weight_of_id=random.standard_normal(ids).astype(weighted) if weighted else None,
     )
-    if choose([True, False]):  # what folders hold
-        cut = choose([Truncation(), Truncation(5)]) if rules.drops_unknown else None
-        rules = rules._replace(truncation=cut, cuts_characters=rules.drops_unknown)
     has_head = choose([False, False, True])
     norms = [None, None, "torch", "model2vec", "model2vec_float16"]
-    prompts = choose([{}, {}, {"query": "tea ", "mine": ""}, {"document": "", "a": "cup "}])
+    is_plain = choose([True, True, False])  # as folders are
+    if is_plain:
+        drops = rules.drops_unknown and not has_head
+        cut = choose([Truncation(), Truncation(5)]) if drops else None
+        rules = rules._replace(truncation=cut, cuts_characters=drops, drops_unknown=drops)
+        own = "model2vec_float16" if row_format == "float16" else "model2vec"
+        norms = [None] if has_head else [None, own if drops else "torch"]
+    prompts: dict[str, str] = choose(
+        [{}, {}, {}, {"query": "tea ", "mine": ""}, {"document": "", "a": "cup "}]
+    )
     ranges: Any = {}
     if choose([False, True]):
-        ranges = {RangesOf(choose([False, True]), 5): np.float32([[-1.0] * 5, [1.0] * 5])}
+        ranges = {RangesOf(choose([False, True]), 5): np.array([[-1] * 5, [1] * 5], np.float32)}
     return Model(
         "test",
         table,
         a_tokenizer(choose),
         Head(*head_vectors(dim).values()) if has_head else None,
-        choose([None] * 4 + norms) if has_head else choose(norms),
+        choose(norms),
         rules,
-        wide_sums=choose([False, False, True]),
+        wide_sums=choose([False, False, True]) and not (is_plain and has_head),
         prompts=prompts,
         default_prompt_name=choose([None, None, *prompts, "query"]),
         similarity_fn_name=choose([None, None, "cosine", "dot"]),
@@ -257,14 +395,14 @@ def an_encoder(random: np.random.Generator, folder: Path) -> Encoder:
     floats = model.table.format in ("float32", "float16", "bfloat16", "int8")
     packs = [None, None, "sse_q4", *(["q4_k", "q6_k"] if model.table.dim == 256 else [])]
     encoder = Encoder(path, quantize=choose(packs) if floats else None)
-    if choose([True, False]):
+    if choose([True, False, False]):
         encoder.prompts.update(choose([{"new": ""}, {"new": None}, {"new": "market "}]))
         encoder.default_prompt_name = choose([None, "new", "document"])
-    if choose([True, False]):
+    if choose([True, False, False]):
         encoder.truncate_dim = choose([None, 4])
     if choose([True, False]):
         encoder.max_seq_length = choose([None, 1, 4, 1 << 70])
-    if choose([True, False]):
+    if choose([True, False, False]):
         encoder.similarity_fn_name = choose([None, "cosine", "euclidean"])
     if choose([True, False]):
         with suppress(ValueError):  # vectors without a token
@@ -275,7 +413,7 @@ def an_encoder(random: np.random.Generator, folder: Path) -> Encoder:
 @pytest.mark.parametrize("name", ["folder", "model.gguf"])
 def test_whatever_a_model_may_be(tmp_path: Path, name: str) -> None:
     saved = 0
-    for seed in range(int(os.environ.get("NIBBLEVEC_TEST_SAVES", "40"))):
+    for seed in range(int(os.environ.get("NIBBLEVEC_TEST_SAVES", "25"))):
         folder = tmp_path / f"{seed}"
         folder.mkdir()
         with np.errstate(over="ignore"):
@@ -284,4 +422,4 @@ def test_whatever_a_model_may_be(tmp_path: Path, name: str) -> None:
             saved += assert_saves_itself(encoder, folder / name)
         except Exception as error:
             raise AssertionError(f"seed {seed}") from error
-    assert saved >= 8 if name == "folder" else saved == seed + 1
+    assert saved >= 6 if name == "folder" else saved == seed + 1

@@ -10,10 +10,13 @@ import gguf
 import numpy as np
 import pytest
 import safetensors.torch
+import tokenizers
 import torch
 from model2vec import StaticModel
 from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 
 from nibblevec import Encoder, Table
@@ -57,6 +60,49 @@ def test_static_embedding(tmp_path: Path, normalization: Any, mapped: bool) -> N
         found = ours.encode(TEXTS, **options)
         expected = theirs.encode(TEXTS, **options)
         np.testing.assert_allclose(found, expected, rtol=0, atol=5e-7)
+
+
+@pytest.mark.parametrize("layout", ["static", "model2vec"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_what_both_write_and_read(
+    tmp_path: Path, layout: str, dtype: str, normalized: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Saved by the package, by us, and read again by the package: without a warning."""
+    rows = np.random.default_rng(1).standard_normal((ROWS, DIM)).astype(dtype)
+    tokenizer = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_content()))
+    if layout == "model2vec":
+        StaticModel(rows, tokenizer, normalize=normalized).save_pretrained(tmp_path / "theirs")
+    else:
+        modules = [StaticEmbedding(tokenizer, embedding_weights=rows), *[Normalize()][:normalized]]
+        model = SentenceTransformer(modules=modules, device="cpu")
+        model.save_pretrained(str(tmp_path / "theirs"), create_model_card=False)
+    ours = Encoder(tmp_path / "theirs")
+    ours.save_pretrained(tmp_path / "ours")
+    again = Encoder(tmp_path / "ours")
+    assert np.array_equal(again.encode(TEXTS), ours.encode(TEXTS))
+    caplog.clear()
+    theirs, reread = (
+        SentenceTransformer(str(tmp_path / name), device="cpu") for name in ("theirs", "ours")
+    )
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+    expected, found = theirs.encode(TEXTS), reread.encode(TEXTS)
+    assert found.dtype == expected.dtype
+    # Of float64 rows the numbers were narrowed when we loaded them.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 if dtype == "float64" else 0)
+    if layout == "model2vec":
+        expected, found = (
+            StaticModel.from_pretrained(tmp_path / name).encode(TEXTS)
+            for name in ("theirs", "ours")
+        )
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 if dtype == "float64" else 0)
+    for name in ("config_sentence_transformers.json", "config.json"):
+        if not (tmp_path / "theirs" / name).exists():
+            assert not (tmp_path / "ours" / name).exists()
+            continue
+        keys = json.loads((tmp_path / "theirs" / name).read_text()).keys()
+        assert keys <= json.loads((tmp_path / "ours" / name).read_text()).keys()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])

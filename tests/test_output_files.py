@@ -57,6 +57,10 @@ def a_model(layout: str, number: int) -> Model:
 
 
 LAYOUTS = ("sse", "sse_q4", "static", "model2vec")
+PAIRS = [
+    ("static", "model2vec"), ("model2vec", "static"), ("static", "static"),
+    ("sse_q4", "sse"), ("sse", "static"),
+]  # fmt: skip
 
 
 def save(layout: str, number: int, path: Path) -> None:
@@ -130,8 +134,7 @@ def test_a_load_within_a_save(
     assert list(dict.fromkeys(seen)) == [f"{old} 3", "none", f"{new} 4"]
 
 
-@pytest.mark.parametrize("new", LAYOUTS)
-@pytest.mark.parametrize("old", LAYOUTS)
+@pytest.mark.parametrize(("old", "new"), PAIRS)
 def test_a_save_within_a_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
 ) -> None:
@@ -202,34 +205,51 @@ def test_other_files_do_not_disturb_a_load(tmp_path: Path, monkeypatch: pytest.M
     assert loads == 1
 
 
-@pytest.mark.parametrize("folder_exists", [False, True])
-@pytest.mark.parametrize("layouts", [("static", "sse"), ("model2vec", "static"), ("sse_q4", "sse")])
+@pytest.mark.parametrize(("first", "second"), PAIRS[:4:3] + PAIRS[1:2])
 def test_a_save_within_a_save(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    layouts: tuple[str, str],
-    folder_exists: bool,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str
 ) -> None:
-    """A second writer that comes between any two steps of a first one waits for it."""
-    first, second = layouts
+    """A second writer that comes between any two steps of a first one ends, or waits for it."""
     known = fingerprints(tmp_path, (first, 3), (second, 4))
     folder = tmp_path / "model"
-    if folder_exists:
-        save("static", 5, folder)
+    lock = output_files._lock
+    waits = threading.Event()
+
+    def locking(descriptor: int) -> bool:
+        is_mine = lock(descriptor)
+        if not is_mine:
+            waits.set()
+        return is_mine
+
+    monkeypatch.setattr(output_files, "_lock", locking)
     others: list[threading.Thread] = []
+    at = step = 0
 
     def start() -> None:
-        others.append(threading.Thread(target=save, args=(second, 4, folder)))
-        others[-1].start()
-        others[-1].join(0.05)
+        nonlocal step
+        step += 1
+        if step == at + 1:
+            waits.clear()
+            others.append(threading.Thread(target=save, args=(second, 4, folder)))
+            others[-1].start()
+            while others[-1].is_alive() and not waits.is_set():
+                others[-1].join(0.002)
 
-    at_each_step(monkeypatch, start)
-    save(first, 3, folder)
-    for other in others:
-        other.join()
-    assert which(known, folder) in (f"{first} 3", f"{second} 4")
-    assert not [name for name in os.listdir(folder) if name.startswith(".")]
-    assert len(others) >= 1
+    while step >= at:
+        save("static", 5, folder)
+        step = 0
+        with monkeypatch.context() as patch:
+            at_each_step(patch, start)
+            save(first, 3, folder)
+        if step <= at:
+            break
+        others[-1].join()
+        found = which(known, folder)
+        assert found in (f"{first} 3", f"{second} 4")
+        assert sorted(os.listdir(folder)) == sorted(os.listdir(tmp_path / f"alone {found}"))
+        at += 1
+        step = at
+    assert at >= 8
 
 
 def test_two_writers_of_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

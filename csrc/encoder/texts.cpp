@@ -144,29 +144,32 @@ Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, std::strin
 
     Tokenizer::Run run(tokenizer, kernel, truncation, scratch, &sink);
     size_t read = 0;  // characters, or bytes of UTF-8
-    size_t step = piece_characters;
+    // Text that cannot be cut is looked at after more and more parts, not after each.
+    size_t parts = 1;
     do {
-        size_t count = std::min(step, text.length - read);
-        while (!bytes.empty() && read + count < text.length &&
-               unicode::is_continuation(static_cast<uint8_t>(bytes[read + count])))
-            ++count;
-        if (is_unchecked) check_bytes(text, read, count, number);
         std::string_view piece;
-        if (in_place) {
-            piece = bytes.substr(read - waiting, waiting + count);
-        } else {
-            const size_t used = append_utf8(text, read, count, number, waiting, scratch.text);
-            piece = as_text(scratch.text.data(), used);
+        for (size_t part = 0; part < parts && read < text.length && sink.goes_on(); ++part) {
+            size_t count = std::min(piece_characters, text.length - read);
+            while (!bytes.empty() && read + count < text.length &&
+                   unicode::is_continuation(static_cast<uint8_t>(bytes[read + count])))
+                ++count;
+            if (is_unchecked) check_bytes(text, read, count, number);
+            if (in_place) {
+                piece = bytes.substr(read - waiting, waiting + count);
+                waiting += count;
+            } else {
+                waiting = append_utf8(text, read, count, number, waiting, scratch.text);
+                piece = as_text(scratch.text.data(), waiting);
+            }
+            read += count;
         }
-        read += count;
         const bool ends_text = read == text.length;
         const size_t end = ends_text ? piece.size() : tokenizer.piece_end(piece);
         if (end > 0) run.take(piece.substr(0, end), ends_text);
         waiting = piece.size() - end;
         if (!in_place && end > 0 && waiting > 0)
             std::memmove(scratch.text.data(), scratch.text.data() + end, waiting);
-        // Text that cannot be cut comes in longer and longer pieces, not over and over.
-        step = end > 0 ? piece_characters : 2 * step;
+        parts = end > 0 ? 1 : 2 * parts;
     } while (read < text.length && sink.goes_on());
     return run.finish();
 }

@@ -11,6 +11,9 @@ namespace nibblevec {
 
 namespace {
 
+// So much text is searched between two beats of the pulse.
+constexpr size_t kSearchedBytes = size_t{1} << 14;
+
 const uint8_t* bytes_of(std::string_view text) {
     return reinterpret_cast<const uint8_t*>(text.data());
 }
@@ -44,6 +47,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tok
     }
     if (std::ranges::count(starts_, true) == 1)
         only_start_ = static_cast<int>(std::ranges::find(starts_, true) - starts_);
+    long_contents_ = LongKeys(keys);
     root_ = trie_.add(std::move(keys));
 }
 
@@ -53,19 +57,30 @@ bool AddedTokens::may_cut_behind(uint32_t code_point) const {
     return !contains_[bytes[0]] && !(unicode::properties_of(code_point).flags & seen_around_);
 }
 
-size_t AddedTokens::next_start(std::string_view text, size_t position) const {
-    if (only_start_ >= 0) {
-        const size_t found = text.find(static_cast<char>(only_start_), position);
-        return found == std::string_view::npos ? text.size() : found;
+// Where a content may begin; the end of the text if nowhere, or if the pulse says stop.
+size_t AddedTokens::next_start(std::string_view text, size_t position, Pulse& pulse) const {
+    while (position < text.size()) {
+        const size_t end = position + std::min(kSearchedBytes, text.size() - position);
+        const size_t begin = position;
+        if (only_start_ >= 0) {
+            position =
+                std::min(text.substr(0, end).find(static_cast<char>(only_start_), position), end);
+        } else {
+            while (position < end && !starts_[bytes_of(text)[position]]) ++position;
+        }
+        if (!pulse.beat(position - begin + 1)) return text.size();
+        if (position < end) return position;
     }
-    while (position < text.size() && !starts_[bytes_of(text)[position]]) ++position;
     return position;
 }
 
-bool AddedTokens::find(std::string_view text, size_t& position, size_t given, Found& found) const {
-    while ((position = next_start(text, position)) < text.size()) {
+bool AddedTokens::find(std::string_view text, size_t& position, size_t given,
+                       LongKeys::Window& window, Pulse& pulse, Found& found) const {
+    while ((position = next_start(text, position, pulse)) < text.size()) {
         const ByteTrie::Match match =
-            trie_.longest_match(root_, bytes_of(text) + position, text.size() - position);
+            long_contents_.empty()
+                ? trie_.longest_match(root_, bytes_of(text) + position, text.size() - position)
+                : long_contents_.longest_match(trie_, root_, text, position, window, pulse);
         if (match.byte_count == 0) {
             ++position;
             continue;
@@ -81,13 +96,15 @@ bool AddedTokens::find(std::string_view text, size_t& position, size_t given, Fo
         }
         // Not past what is given: whitespace may have gone to the token before.
         if (token.lstrip)
-            while (begin > given && (flags_before(text, begin, other) & unicode::kWhitespace))
+            while (begin > given && (flags_before(text, begin, other) & unicode::kWhitespace) &&
+                   pulse.beat(begin - other))
                 begin = other;
         if (token.rstrip)
-            while (end < text.size() && (flags_after(text, end, other) & unicode::kWhitespace))
+            while (end < text.size() && (flags_after(text, end, other) & unicode::kWhitespace) &&
+                   pulse.beat(other - end))
                 end = other;
         found = {begin, end, token.id};
-        return true;
+        return !pulse.is_stopped();
     }
     return false;
 }

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "tokenizer/byte_trie.hpp"
+#include "tokenizer/long_keys.hpp"
+#include "tokenizer/pulse.hpp"
 
 namespace nibblevec {
 
@@ -33,18 +35,19 @@ class AddedTokens {
     // such a character: texts may be cut there.
     bool may_cut_behind(uint32_t code_point) const;
 
-    // Calls `piece(text)` and `token(id)` for what a text consists of, in order. Empty pieces are
-    // left out.
+    // Calls `piece(text)` and `token(id)` for what a text consists of, in order, until one of them
+    // or the pulse says stop. Empty pieces are left out.
     template <typename Piece, typename Token>
-    void split(std::string_view text, const Piece& piece, const Token& token) const {
+    void split(std::string_view text, Pulse& pulse, const Piece& piece, const Token& token) const {
         size_t begin = 0;  // of the text that is not given yet
         size_t position = 0;
-        for (Found found; find(text, position, begin, found);) {
-            if (begin < found.begin) piece(text.substr(begin, found.begin - begin));
-            token(found.id);
+        LongKeys::Window window;
+        for (Found found; find(text, position, begin, window, pulse, found);) {
+            if (begin < found.begin && !piece(text.substr(begin, found.begin - begin))) return;
+            if (!token(found.id)) return;
             begin = found.end;
         }
-        if (begin != text.size()) piece(text.substr(begin));
+        if (begin != text.size() && !pulse.is_stopped()) piece(text.substr(begin));
     }
 
   private:
@@ -54,13 +57,16 @@ class AddedTokens {
         uint32_t id;
     };
 
-    // The next token from `position` on, which moves behind its content.
-    bool find(std::string_view text, size_t& position, size_t given, Found& found) const;
-    size_t next_start(std::string_view text, size_t position) const;
+    // The next token from `position` on, which moves behind its content. False if there is none,
+    // or the pulse says stop.
+    bool find(std::string_view text, size_t& position, size_t given, LongKeys::Window& window,
+              Pulse& pulse, Found& found) const;
+    size_t next_start(std::string_view text, size_t position, Pulse& pulse) const;
 
     std::vector<AddedToken> tokens_;
     ByteTrie trie_;
     uint32_t root_ = 0;
+    LongKeys long_contents_;
     bool starts_[256] = {};    // bytes that a content begins with
     bool contains_[256] = {};  // or holds anywhere
     int only_start_ = -1;      // the byte, if all begin with the same

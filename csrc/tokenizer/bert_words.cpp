@@ -1,8 +1,10 @@
 #include "tokenizer/bert_words.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
+#include <numeric>
 
 #include "tokenizer/unicode.hpp"
 #include "tokenizer/unicode_tables.hpp"
@@ -26,8 +28,25 @@ Role role_of(uint32_t code_point) {
 size_t text_bytes_of(uint64_t entry) { return entry >> 3 & 7; }
 size_t text_characters_of(uint64_t entry) { return (entry >> 6 & 3) + 1; }
 
-void sort_by_rank(std::vector<NormalCharacter>& marks) {
-    std::ranges::stable_sort(marks, {}, &NormalCharacter::rank);
+// By counting, where there are many: in proportion to the marks.
+void sort_by_rank(std::vector<NormalCharacter>& marks, Pulse& pulse) {
+    constexpr size_t kRanks = 256;
+    if (marks.size() <= kRanks) {
+        std::ranges::stable_sort(marks, {}, &NormalCharacter::rank);
+        return;
+    }
+    std::array<size_t, kRanks + 1> next{};
+    for (const NormalCharacter& mark : marks) {
+        ++next[mark.rank + 1u];
+        if (!pulse.beat(1)) return;
+    }
+    std::partial_sum(next.begin(), next.end(), next.begin());
+    std::vector<NormalCharacter> sorted(marks.size());
+    for (const NormalCharacter& mark : marks) {
+        sorted[next[mark.rank]++] = mark;
+        if (!pulse.beat(1)) return;
+    }
+    marks.swap(sorted);
 }
 
 void append_utf8(uint32_t code_point, std::string& text) {
@@ -158,17 +177,22 @@ uint64_t BertWords::make_entry(uint32_t code_point) {
     return entry;
 }
 
-void BertWords::normalize(std::string_view text, std::string& normal) const {
+void BertWords::normalize(std::string_view text, std::string& normal, Pulse& pulse) const {
     std::vector<NormalCharacter> pending;
     const auto flush = [&] {
-        sort_by_rank(pending);
-        for (const NormalCharacter& mark : pending) append_utf8(mark.code_point, normal);
+        if (pending.empty()) return;
+        sort_by_rank(pending, pulse);
+        for (const NormalCharacter& mark : pending) {
+            append_utf8(mark.code_point, normal);
+            if (!pulse.beat(1)) return;
+        }
         pending.clear();
     };
     const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
     for (size_t position = 0; position < text.size();) {
         uint32_t code_point;
         const size_t byte_count = unicode::decode(bytes + position, code_point);
+        if (!pulse.beat(byte_count)) return;
         const uint64_t entry = entry_of(code_point);
         switch (static_cast<Kind>(entry & 7)) {
             case kDrop:
@@ -395,7 +419,8 @@ void BertWords::Reader::take_character(const uint8_t* text, size_t byte_count,
 
 void BertWords::Reader::take(NormalCharacter character) {
     if (character.rank > 0) {
-        buffer_.pending.push_back(character);
+        // All are parts of a word. One with more of them is too long in any order.
+        if (buffer_.pending.size() <= words_.max_characters_) buffer_.pending.push_back(character);
         return;
     }
     flush_pending();
@@ -421,7 +446,8 @@ void BertWords::Reader::flush_pending() {
     if (buffer_.pending.empty()) return;
     std::vector<NormalCharacter> marks;
     marks.swap(buffer_.pending);
-    sort_by_rank(marks);
+    Pulse pulse(nullptr);  // they are few
+    sort_by_rank(marks, pulse);
     for (NormalCharacter& mark : marks) {
         mark.rank = 0;
         take(mark);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernel/kernel.hpp"
+#include "tokenizer/pulse.hpp"
 
 namespace nibblevec {
 
@@ -62,8 +63,8 @@ class BertWords {
     // Words are cut a little after `max_characters`: longer ones are unknown whatever they hold.
     BertWords(const BertSettings& settings, size_t max_characters);
 
-    // Appends what the normalizer alone makes of valid UTF-8.
-    void normalize(std::string_view text, std::string& normal) const;
+    // Appends what the normalizer alone makes of valid UTF-8; less once the pulse says stop.
+    void normalize(std::string_view text, std::string& normal, Pulse& pulse) const;
 
     // What a code point ends in when it is normalised, where nothing that comes later moves it.
     std::optional<uint32_t> normal_end_of(uint32_t code_point) const;

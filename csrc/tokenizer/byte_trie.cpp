@@ -82,7 +82,7 @@ uint32_t ByteTrie::add(std::vector<Key> keys) {
         if (first_free_ == kNone) grow();
         const uint32_t root = first_free_;
         take_unit(root);
-        units_[root].parent = kNone - 1;  // no node's number
+        units_[root].parent = kNoNode - 1;  // no node's number
         return root;
     };
     const uint32_t root = make_root();

@@ -14,14 +14,16 @@ namespace nibblevec {
 class ByteTrie {
   public:
     static constexpr uint32_t kNoValue = 0xffffffff;
+    static constexpr uint32_t kNoNode = 0xffffffff;
 
     struct Key {
         std::string_view bytes;
         uint32_t value;
     };
     struct Match {
-        size_t byte_count;  // 0: none
-        uint32_t value;
+        size_t byte_count = 0;  // 0: none
+        uint32_t value = kNoValue;
+        size_t step_count = 0;  // bytes of the text that some key goes on with
     };
 
     // Adds a set and returns its root. Keys are not empty and not repeated.
@@ -29,24 +31,35 @@ class ByteTrie {
 
     // The longest key of the set that `text` begins with.
     Match longest_match(uint32_t root, const uint8_t* text, size_t byte_count) const {
-        Match match{0, kNoValue};
+        Match match;
         uint32_t node = root;
-        for (size_t i = 0; i < byte_count; ++i) {
+        for (size_t& i = match.step_count; i < byte_count; ++i) {
             const uint32_t next = units_[node].base + text[i];
             const Unit& unit = units_[next];
             if (unit.parent != node) break;
             node = next;
-            if (unit.value != kNoValue) match = {i + 1, unit.value};
+            if (unit.value != kNoValue) {
+                match.byte_count = i + 1;
+                match.value = unit.value;
+            }
         }
         return match;
     }
 
+    // A step by itself: kNoNode where no key goes on so.
+    uint32_t child(uint32_t node, uint8_t byte) const {
+        const uint32_t next = units_[node].base + byte;
+        return units_[next].parent == node ? next : kNoNode;
+    }
+    uint32_t value_of(uint32_t node) const { return units_[node].value; }
+    size_t unit_count() const { return units_.size(); }  // every node is below it
+
   private:
-    static constexpr uint32_t kNone = 0xffffffff;
+    static constexpr uint32_t kNone = 0xffffffff;  // of the free units
 
     struct Unit {
         uint32_t base = 0;
-        uint32_t parent = kNone;
+        uint32_t parent = kNoNode;
         uint32_t value = kNoValue;
     };
 

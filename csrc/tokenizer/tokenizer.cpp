@@ -15,9 +15,6 @@ namespace {
 constexpr size_t kMaxFree = 64;
 constexpr size_t kMaxKeptBytes = size_t{1} << 20;
 
-// Of 4 KB each: below a millisecond of work.
-constexpr size_t kWindowsBetweenAsking = 32;
-
 // How far from the end of a piece a place to cut it is looked for: a small part of its work.
 constexpr size_t kSearchedBytes = 4096;
 
@@ -31,7 +28,8 @@ void forget_if_large(Container& container) {
 std::vector<AddedToken> normalized(std::vector<AddedToken> tokens, const BertWords& words) {
     for (AddedToken& token : tokens) {
         std::string normal;
-        words.normalize(token.content, normal);
+        Pulse pulse(nullptr);
+        words.normalize(token.content, normal, pulse);
         if (normal.find_first_not_of(' ') == std::string::npos)
             throw std::invalid_argument("added token '" + token.content +
                                         "' normalises to nothing");
@@ -102,23 +100,24 @@ Tokenizer::Run::Run(const Tokenizer& tokenizer, const Kernel& kernel, const Trun
       truncation_(truncation),
       scratch_(scratch),
       sink_(sink),
+      pulse_(sink),
       reader_(tokenizer.normalized_tokens_ ? *tokenizer.normal_words_ : tokenizer.words_, kernel,
               scratch.words),
       begin_(scratch.ids.count) {}
 
 // Nothing more of the text matters.
 inline bool Tokenizer::Run::is_full() const {
-    if (is_stopped_) return true;
+    if (is_stopped_ || pulse_.is_stopped()) return true;
     return !truncation_.keep_end && scratch_.ids.count - begin_ + given_ > truncation_.max_length;
 }
 
 inline void Tokenizer::Run::take_words(std::string_view text, bool ends) {
     reader_.feed(text, ends);
-    for (size_t window = 1; !is_full() && reader_.next(); ++window) {
+    const size_t window_bytes = std::min(text.size(), WordBuffer::kWindowBytes);
+    while (!is_full() && reader_.next()) {
         tokenizer_.wordpiece_.encode(scratch_.words, scratch_.cache, scratch_.ids);
         drain();
-        if (window % kWindowsBetweenAsking == 0 && sink_ != nullptr && !sink_->goes_on())
-            is_stopped_ = true;
+        pulse_.beat(window_bytes);
     }
 }
 
@@ -131,31 +130,39 @@ inline void Tokenizer::Run::take_raw(std::string_view text, bool ends) {
 }
 
 void Tokenizer::Run::take(std::string_view piece, bool ends_text) {
+    if (is_full()) return;
     if (tokenizer_.raw_tokens_.empty()) {
         take_raw(piece, ends_text);
         return;
     }
     const char* end = piece.data() + piece.size();
     tokenizer_.raw_tokens_.split(
-        piece,
+        piece, pulse_,
         [&](std::string_view text) {
             take_raw(text, ends_text || text.data() + text.size() != end);
+            return !is_full();
         },
-        [&](uint32_t id) { take_id(id); });
+        [&](uint32_t id) {
+            take_id(id);
+            return !is_full();
+        });
 }
 
 void Tokenizer::Run::take_normalized(std::string_view text, bool ends) {
-    if (is_full()) return;
     std::string& normal = scratch_.normal;
     normal.clear();
-    tokenizer_.words_.normalize(text, normal);
+    tokenizer_.words_.normalize(text, normal, pulse_);
     const char* end = normal.data() + normal.size();
     tokenizer_.normalized_tokens_->split(
-        normal,
+        normal, pulse_,
         [&](std::string_view words) {
             take_words(words, ends || words.data() + words.size() != end);
+            return !is_full();
         },
-        [&](uint32_t id) { take_id(id); });
+        [&](uint32_t id) {
+            take_id(id);
+            return !is_full();
+        });
     if (ends) end_words();
 }
 

@@ -15,18 +15,16 @@
 #include "kernel/kernel.hpp"
 #include "tokenizer/added_tokens.hpp"
 #include "tokenizer/bert_words.hpp"
+#include "tokenizer/pulse.hpp"
 #include "tokenizer/wordpiece.hpp"
 
 namespace nibblevec {
 
 // Takes the ids of long texts in pieces.
-class IdSink {
+class IdSink : public Caller {
   public:
-    virtual ~IdSink() = default;
     // Returns whether to go on.
     virtual bool take(std::span<const uint32_t> ids) = 0;
-    // Asked every so often within a long text, whether there are ids or not.
-    virtual bool goes_on() = 0;
 };
 
 struct Encoded {
@@ -106,6 +104,7 @@ class Tokenizer {
         const Truncation& truncation_;
         Scratch& scratch_;
         IdSink* sink_;
+        Pulse pulse_;
         BertWords::Reader reader_;
         size_t begin_;      // of this text's ids
         size_t given_ = 0;  // ids that went to the sink

@@ -99,6 +99,7 @@ WordPiece::WordPiece(std::span<const std::string_view> tokens, std::span<const u
             whole_words_.insert(WordTable::key_of(word, byte_count), {&token.value, 1});
     }
     first_root_ = trie_.add(std::move(first));
+    long_continuations_ = LongKeys(continuation);
     continuation_root_ = trie_.add(std::move(continuation));
 }
 
@@ -111,18 +112,21 @@ size_t WordPiece::match(const uint8_t* word, size_t byte_count, uint32_t* ids) c
          unicode::count_characters(word, byte_count) > max_characters))
         return 1;
     size_t count = 0;
-    uint32_t root = first_root_;
-    for (size_t begin = 0; begin < byte_count;) {
-        const ByteTrie::Match match = trie_.longest_match(root, word + begin, byte_count - begin);
-        if (match.byte_count == 0) {
-            ids[0] = settings_.unknown_id;
-            return 1;
-        }
+    LongKeys::Window window;
+    Pulse pulse(nullptr);  // the longest word that there may be takes a few milliseconds
+    ByteTrie::Match match = trie_.longest_match(first_root_, word, byte_count);
+    for (size_t begin = 0; match.byte_count != 0;) {
         ids[count++] = match.value;
         begin += match.byte_count;
-        root = continuation_root_;
+        if (begin == byte_count) return count;
+        match = long_continuations_.empty()
+                    ? trie_.longest_match(continuation_root_, word + begin, byte_count - begin)
+                    : long_continuations_.longest_match(
+                          trie_, continuation_root_,
+                          {reinterpret_cast<const char*>(word), byte_count}, begin, window, pulse);
     }
-    return count;
+    ids[0] = settings_.unknown_id;
+    return 1;
 }
 
 void WordPiece::encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids) const {

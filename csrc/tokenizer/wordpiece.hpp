@@ -10,6 +10,7 @@
 
 #include "tokenizer/bert_words.hpp"
 #include "tokenizer/byte_trie.hpp"
+#include "tokenizer/long_keys.hpp"
 
 namespace nibblevec {
 
@@ -105,6 +106,7 @@ class WordPiece {
     ByteTrie trie_;
     uint32_t first_root_;         // pieces that a word begins with
     uint32_t continuation_root_;  // and those that go on, without their prefix
+    LongKeys long_continuations_;
 };
 
 }  // namespace nibblevec

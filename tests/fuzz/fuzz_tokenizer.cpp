@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -34,7 +35,9 @@ std::unique_ptr<Tokenizer> make_tokenizer(size_t setting) {
     for (uint32_t i = 0; i < ids.size(); ++i) ids[i] = i;
     const auto is_on = [&](size_t bit) { return (setting >> bit & 1) != 0; };
     std::vector<AddedToken> raw{{"[MASK]", 100, false, true, false},
-                                {"[M", 101, true, false, true}};
+                                {"[M", 101, true, false, true},
+                                // Longer than a walk down the trie.
+                                {std::string(40, '[') + "M", 104, false, false, false}};
     std::vector<AddedToken> normalized;
     if (is_on(4))
         normalized = {{"a b", 102, false, true, true}, {"\xc3\x89", 103, true, false, false}};

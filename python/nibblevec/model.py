@@ -161,8 +161,10 @@ class Model(NamedTuple):
             return self._replace(token_rules=rules._replace(truncation=truncation))
         return self._replace(tokenizer=self.tokenizer.truncated(truncation))
 
-    def load_tokenizer(self) -> Tokenizer:
+    def load_tokenizer(self, *, warns: bool = True) -> Tokenizer:
         """The tokenizer, ready to work under the model's token rules.
+
+        It warns of a file that states other ids than it is given, unless told otherwise.
 
         Raises:
             OSError: its file cannot be read, or is not a regular file.
@@ -175,6 +177,7 @@ class Model(NamedTuple):
             self.table.rows if ids is None else ids,
             headerless_table=self.headerless_table,
             rules=self.token_rules,
+            warns=warns,
         )
 
     def digest(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import warnings
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -28,6 +30,9 @@ FILE_FIELDS = {
     "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
     "post_processor", "decoder", "model",
 }  # fmt: skip
+
+# May stand in a string too, which does no harm.
+_MINUS_ZERO = re.compile(rb"-0\s*[,\]}]")
 
 # A longer word than this is no word; it bounds what the native tokenizer holds of one.
 MAX_NATIVE_WORD_CHARACTERS = 1 << 20
@@ -170,23 +175,34 @@ def load_tokenizer(
     *,
     headerless_table: str | None = None,
     rules: TokenRules = NO_RULES,
+    warns: bool = True,
 ) -> Tokenizer:
     """The tokenizer of ``tokenizer_json``, the content of ``path``, for a table of ``rows`` rows.
 
-    Where ``rules`` map ids to rows, ``rows`` is the number of ids that they know.
+    Where ``rules`` map ids to rows, ``rows`` is the number of ids that they know. Ids are those of
+    the `tokenizers` package; one warning tells where the file states others, if ``warns``.
 
     Raises:
-        ModelFormatError: not JSON, or not a tokenizer; an id repeats, is negative, is not a row
-            of the table or is not what the `tokenizers` package uses; a table without a header
+        ModelFormatError: not JSON, or not a tokenizer; the package refuses it, or chooses at
+            random with it; an id is negative, or not a row of the table; a table without a header
             has more or fewer rows than there are tokens.
+        ImportError: the package is needed, and a version of it is installed that is not supported.
     """
     content = parse_json_object(tokenizer_json, path, "tokenizer")
-    _check_ids(content, path, rows, headerless_table)
+    _check_stated_ids(content, path, rows)
+    tokenizer: NativeTokenizer | PackageTokenizer
     try:
-        return NativeTokenizer(content, rules)
+        # An integer to Python, to the package a float.
+        _require(_MINUS_ZERO.search(tokenizer_json) is None, "it holds a number -0")
+        tokenizer = NativeTokenizer(content, rules)
+        if not _surely_loads(content):
+            load_package_tokenizer(tokenizer_json, path)
     except _NotNativeError as reason:
         tokenizer = PackageTokenizer(tokenizer_json, path, str(reason), rules)
-    _check_ids_in_use(content, tokenizer.vocabulary(), path, rows)
+    ids = tokenizer.ids()
+    _check_ids(content, ids, path, rows, headerless_table)
+    if warns:
+        _warn_of_contradictions(content, ids, path)
     return tokenizer
 
 
@@ -194,13 +210,15 @@ def id_count(tokenizer_json: bytes, path: str, rows: int) -> int:
     """One more than the greatest id of ``tokenizer_json``, the content of ``path``.
 
     Raises:
-        ModelFormatError: as `load_tokenizer`, for what concerns ids.
+        ModelFormatError: as `load_tokenizer`.
     """
     content = parse_json_object(tokenizer_json, path, "tokenizer")
-    tokens = _tokens_of_good_vocabulary(content)
-    if tokens is None:
-        tokens = _tokens_by_id(content, path, rows)
-    return max(tokens, default=-1) + 1
+    _check_stated_ids(content, path, rows)
+    try:
+        _, ids = _native_ids(content)
+    except _NotNativeError:
+        ids = _IdsInUse(_package_vocabulary(load_package_tokenizer(tokenizer_json, path)), {})
+    return ids.end
 
 
 class _BoundRules:
@@ -243,6 +261,38 @@ class _BoundRules:
         return _core.TokenRules(self.row_of_id, self.weight_of_id, wide, self.dropped_id)
 
 
+class _IdsInUse(NamedTuple):
+    """The ids that the `tokenizers` package gives.
+
+    Attributes:
+        vocabulary: of the vocabulary's tokens.
+        added: of added tokens, of which the vocabulary may hold some.
+    """
+
+    vocabulary: dict[str, int]
+    added: dict[str, int]
+
+    @property
+    def end(self) -> int:
+        """One more than the greatest."""
+        return max(chain(self.vocabulary.values(), self.added.values()), default=-1) + 1
+
+    @property
+    def distinct(self) -> int:
+        """How many there are."""
+        return len({*self.vocabulary.values(), *self.added.values()})
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens have one."""
+        return len(self.vocabulary) + sum(token not in self.vocabulary for token in self.added)
+
+    def of(self, token: str) -> int | None:
+        """The id of this token; None if it has none."""
+        number = self.added.get(token)
+        return self.vocabulary.get(token) if number is None else number
+
+
 class _NotNativeError(Exception):
     """Why a tokenizer is left to the package; the message follows "since "."""
 
@@ -253,16 +303,13 @@ class NativeTokenizer:
     path_taken = "native"
 
     def __init__(self, content: dict[str, Any], rules: TokenRules = NO_RULES) -> None:
-        """Take what ``tokenizer.json`` holds, after its ids were checked.
+        """Take what ``tokenizer.json`` holds, after the ids that it states were checked.
 
         Raises:
             _NotNativeError: it asks for anything that is not done natively, or not understood.
         """
         _require(content.get("version", "1.0") == "1.0", "its version is unknown")
         _require(set(content) <= FILE_FIELDS, "it has fields of other kinds")
-        for name in ("padding", "post_processor", "decoder"):  # not used here
-            part = content.get(name)
-            _require(part is None or isinstance(part, dict), f"its {name} is no object")
         normalizer = _fields(content.get("normalizer"), "normalizer", "BertNormalizer")
         strip_accents = normalizer.pop("strip_accents", None)
         for name in ("clean_text", "handle_chinese_chars", "lowercase"):
@@ -276,6 +323,7 @@ class NativeTokenizer:
         _require(not pre_tokenizer, "its pre-tokenizer has settings")
 
         # Old files leave the type out; these settings together are WordPiece's only.
+        _require(isinstance(content.get("model"), dict), "its model is no object")
         model = _fields({"type": "WordPiece", **content["model"]}, "model", "WordPiece")
         vocabulary = model.pop("vocab")
         _require(
@@ -292,9 +340,13 @@ class NativeTokenizer:
             type(word_characters) is int and 0 <= word_characters <= MAX_NATIVE_WORD_CHARACTERS,
             "its model's max_input_chars_per_word is out of range",
         )
+        _require(
+            _keeps_ids(content.get("post_processor")),
+            "its post-processor may change ids",
+        )
         truncation = _native_truncation(content.get("truncation"))
         self.truncation = truncation if rules.truncation is None else rules.truncation
-        added_tokens = _native_added_tokens(content.get("added_tokens", []), vocabulary)
+        added_tokens, self._ids = _native_ids(content)
         try:
             self._tokenizer = _core.Tokenizer(
                 tuple(vocabulary),
@@ -308,9 +360,13 @@ class NativeTokenizer:
             )
         except ValueError as error:
             raise _NotNativeError(str(error)) from None
-        others = (token[0] for token in added_tokens if token[0] not in vocabulary)
+        others = (token for token in self._ids.added if token not in vocabulary)
         self._rules = _BoundRules(rules, chain(vocabulary, others), vocabulary[unknown])
         self._native_rules = self._rules.native()
+
+    def ids(self) -> _IdsInUse:
+        """The id of each token."""
+        return self._ids
 
     def encode_batch(
         self,
@@ -424,35 +480,166 @@ def _native_truncation(settings: Any) -> Truncation:
     return Truncation(length, keep_end=direction == "Left")
 
 
-def _native_added_tokens(
-    entries: Any, vocabulary: dict[str, int]
-) -> list[tuple[str, int, bool, bool, bool, bool]]:
-    """Content, id, single_word, lstrip, rstrip, normalized of each."""
-    flags = ("single_word", "lstrip", "rstrip", "normalized")
+def _keeps_ids(post_processor: Any) -> bool:
+    """Whether it does nothing where no special tokens are asked for."""
+    if not isinstance(post_processor, dict):
+        return post_processor is None
+    if post_processor.get("type") != "TemplateProcessing":
+        return post_processor.get("type") in ("BertProcessing", "RobertaProcessing", "ByteLevel")
+    single = post_processor.get("single")
+    if not isinstance(single, list):
+        return False
+    # Which puts the text in once, and not twice or never.
+    others = [piece for piece in single if not _has_shape(piece, _SPECIAL_TOKEN)]
+    return len(others) == 1 and _has_shape(
+        others[0], {"Sequence": {"id": "A", "type_id": _is_count}}
+    )
+
+
+# Content, id, single_word, lstrip, rstrip, normalized.
+_NativeAddedToken = tuple[str, int, bool, bool, bool, bool]
+
+
+def _native_ids(content: dict[str, Any]) -> tuple[list[_NativeAddedToken], _IdsInUse]:
+    """The added tokens, and the ids that every version of `tokenizers` gives, whatever is stated.
+
+    An added token has its id in the vocabulary; those that the vocabulary lacks are numbered from
+    its length on. An empty one is ignored, and so is one that is repeated as it is.
+
+    Raises:
+        _NotNativeError: not understood, or versions differ.
+    """
+    vocabulary = content["model"].get("vocab")
+    _require(isinstance(vocabulary, dict), "its vocabulary is no object")
+    entries = content.get("added_tokens", [])
     _require(isinstance(entries, list), "its added tokens are no array")
-    tokens = []
+    names = ("single_word", "lstrip", "rstrip", "normalized")
+    tokens: list[_NativeAddedToken] = []
     ids: dict[str, int] = {}
-    strips = any(entry.get("lstrip") or entry.get("rstrip") for entry in entries)
+    first_entries: dict[str, dict[str, Any]] = {}
+    next_id = len(vocabulary)
     for entry in entries:
         _require(
-            set(entry) == {"id", "content", "special", *flags}
-            and all(type(entry[flag]) is bool for flag in ("special", *flags)),
+            set(entry) == {"id", "content", "special", *names}
+            and all(type(entry[name]) is bool for name in ("special", *names)),
             "an added token has settings of other kinds",
         )
-        content = entry["content"]
-        _require(content != "" and _is_text(content), "an added token is no text")
-        # Two that want the same white space: `tokenizers` drops one, or fails.
-        _require(not (strips and content.isspace()), "an added token of white space is stripped")
-        _require(content not in ids, f"added token {content!a:.80} occurs twice")
-        # What `tokenizers` gives to a token that the vocabulary lacks, whatever the file says.
-        number = vocabulary.get(content)
+        token = entry["content"]
+        _require(_is_text(token), "an added token is no text")
+        if not token:
+            continue
+        if token in ids:
+            same = all(entry[name] == first_entries[token][name] for name in ("special", *names))
+            _require(same, f"added token {token!a:.80} occurs with other settings")
+            continue
+        number = vocabulary.get(token)
         if number is None:
-            last = max(ids.values(), default=-1)
-            number = last + 1 if last >= len(vocabulary) else len(vocabulary)
-        _require(number == entry["id"], f"added token {content!a:.80} would get the id {number}")
-        ids[content] = number
-        tokens.append((content, number, *(entry[flag] for flag in flags)))
-    return tokens
+            number = next_id
+            next_id += 1
+        ids[token] = number
+        first_entries[token] = entry
+        tokens.append((token, number, *(entry[name] for name in names)))
+    if next_id > len(vocabulary):
+        gap = max(vocabulary.values(), default=-1) >= len(vocabulary)
+        _require(not gap, "its vocabulary's ids have gaps, and it lacks an added token")
+    _require(len({*ids.values()}) == len(ids), "two added tokens have the same id")
+    # Two that want the same white space: `tokenizers` drops one, or fails.
+    strips = any(entry["lstrip"] or entry["rstrip"] for entry in first_entries.values())
+    spaces = strips and any(token.isspace() for token in ids)
+    _require(not spaces, "an added token of white space is stripped")
+    return tokens, _IdsInUse(vocabulary, ids)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 32
+
+
+def _is_string(value: Any) -> bool:
+    return type(value) is str and _is_text(value)
+
+
+def _is_boolean(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _is_token_and_id(value: Any) -> bool:
+    return (
+        isinstance(value, list) and len(value) == 2 and _is_string(value[0]) and _is_count(value[1])
+    )
+
+
+def _is_special_tokens(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _has_shape(token, {"id": name, "ids": [_is_count], "tokens": [_is_string]})
+        and len(token["ids"]) == len(token["tokens"])
+        and _is_string(name)
+        for name, token in value.items()
+    )
+
+
+# The shapes that parts of BERT's tokenizers come in. A shape is a predicate, a value, an object of
+# these fields, an array of elements like its only one, or one of several shapes in a tuple.
+_SPECIAL_TOKEN = {"SpecialToken": {"id": _is_string, "type_id": _is_count}}
+_PIECE = (
+    _SPECIAL_TOKEN,
+    {"Sequence": {"id": ("A", "B"), "type_id": _is_count}},
+)
+_SHAPES: dict[str, Any] = {
+    "padding": (
+        None,
+        {
+            "strategy": ("BatchLongest", {"Fixed": _is_count}),
+            "direction": ("Left", "Right"),
+            "pad_to_multiple_of": None,
+            "pad_id": _is_count,
+            "pad_type_id": _is_count,
+            "pad_token": _is_string,
+        },
+    ),
+    "post_processor": (
+        None,
+        {"type": "BertProcessing", "sep": _is_token_and_id, "cls": _is_token_and_id},
+        {
+            "type": "TemplateProcessing",
+            "single": [_PIECE],
+            "pair": [_PIECE],
+            "special_tokens": _is_special_tokens,
+        },
+    ),
+    "decoder": (None, {"type": "WordPiece", "prefix": _is_string, "cleanup": _is_boolean}),
+}
+
+
+def _has_shape(value: Any, shape: Any) -> bool:
+    if isinstance(shape, tuple):
+        return any(_has_shape(value, each) for each in shape)
+    if isinstance(shape, dict):
+        return (
+            isinstance(value, dict)
+            and value.keys() == shape.keys()
+            and all(_has_shape(value[name], each) for name, each in shape.items())
+        )
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_has_shape(each, shape[0]) for each in value)
+    if callable(shape):
+        return bool(shape(value))
+    return type(value) is type(shape) and bool(value == shape)
+
+
+def _surely_loads(content: dict[str, Any]) -> bool:
+    """Whether `tokenizers` takes those parts of a native tokenizer that are not used natively.
+
+    False where the package itself has to tell.
+    """
+    if not all(_has_shape(content.get(name), shape) for name, shape in _SHAPES.items()):
+        return False
+    processor = content.get("post_processor")
+    if processor is None or processor["type"] != "TemplateProcessing":
+        return True
+    pieces = processor["single"] + processor["pair"]
+    used = {piece["SpecialToken"]["id"] for piece in pieces if "SpecialToken" in piece}
+    pair = [piece["Sequence"]["id"] for piece in processor["pair"] if "Sequence" in piece]
+    return used <= processor["special_tokens"].keys() and pair == ["A", "B"]
 
 
 class PackageTokenizer:
@@ -464,11 +651,12 @@ class PackageTokenizer:
         """Load ``tokenizer_json``, the content of ``path``; ``reason`` follows "since ".
 
         Raises:
-            ModelFormatError: the package refuses it.
+            ModelFormatError: the package refuses it, or chooses at random with it.
         """
         self._path = path
         self.path_taken = f"by the tokenizers package, since {reason}"
         self._tokenizer = load_package_tokenizer(tokenizer_json, path)
+        _refuse_chance(self._tokenizer, path)
         self._tokenizer.no_padding()
         settings = self._tokenizer.truncation
         self.truncation = Truncation()
@@ -481,12 +669,12 @@ class PackageTokenizer:
         self._untruncated = load_package_tokenizer(tokenizer_json, path)
         self._untruncated.no_padding()
         self._untruncated.no_truncation()
-        self._rules = _BoundRules(rules, self.vocabulary(), self._unknown_id())
+        self._ids = _IdsInUse(_package_vocabulary(self._tokenizer), {})
+        self._rules = _BoundRules(rules, self._ids.vocabulary, self._unknown_id())
 
-    def vocabulary(self) -> dict[str, int]:
-        """The id that the package gives to each token, added ones too."""
-        vocabulary: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
-        return vocabulary
+    def ids(self) -> _IdsInUse:
+        """The id of each token."""
+        return self._ids
 
     def _unknown_id(self) -> int | None:
         """The id of what the vocabulary lacks; None if there is none."""
@@ -524,8 +712,7 @@ class PackageTokenizer:
                     raise ValueError(f"text {row} holds {where}{way_out(where)}") from None
             if not (type(error) is Exception or _is_panic(error)):
                 raise  # not of `tokenizers` itself
-            problem = f"tokenizers cannot encode with it: {error}"
-            raise ModelFormatError(self._path, "tokenizer", problem) from None
+            raise _package_problem(self._path, "cannot encode with it", error) from None
         if tokenizer is self._tokenizer:
             all_ids = [encoding.ids for encoding in encodings]
             cut = [bool(encoding.overflowing) for encoding in encodings]
@@ -608,15 +795,80 @@ def load_package_tokenizer(tokenizer_json: bytes, path: str) -> tokenizers.Token
 
     Raises:
         ModelFormatError: the package refuses it.
+        ImportError: a version of the package is installed that is not supported.
     """
     import tokenizers
 
+    # Release candidates of 1.0 have another interface.
+    version = tokenizers.__version__
+    if not (version.startswith("0.") and hasattr(tokenizers.Tokenizer, "encode_batch_fast")):
+        raise ImportError(
+            f"tokenizers {version} is installed, but nibblevec needs tokenizers>=0.20,<1: "
+            'pip install "tokenizers>=0.20,<1"'
+        )
     try:
         return tokenizers.Tokenizer.from_buffer(tokenizer_json)
     except BaseException as error:
         if not (isinstance(error, Exception) or _is_panic(error)):
             raise
-        raise ModelFormatError(path, "tokenizer", f"tokenizers cannot load it: {error}") from None
+        raise _package_problem(path, "cannot load it", error) from None
+
+
+def _package_problem(path: str, problem: str, error: BaseException) -> ModelFormatError:
+    # Another version may know more.
+    import tokenizers
+
+    version = tokenizers.__version__
+    return ModelFormatError(path, "tokenizer", f"tokenizers {problem}: {error} (in {version})")
+
+
+def _package_vocabulary(tokenizer: tokenizers.Tokenizer) -> dict[str, int]:
+    # The package's own order is another one at each load.
+    vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
+    return dict(sorted(vocabulary.items(), key=lambda item: (item[1], item[0])))
+
+
+def _refuse_chance(tokenizer: tokenizers.Tokenizer, path: str) -> None:
+    """Refuse a tokenizer whose ids are not the same each time, or never come.
+
+    Raises:
+        ModelFormatError: merges are dropped at random; two added tokens are looked for as the same
+            text, of which `tokenizers` finds one or the other from load to load; one is looked for
+            as the empty text, which it finds without end.
+    """
+    model = tokenizer.model
+    dropout = getattr(model, "dropout", None)
+    if dropout is not None and 0 < dropout < 1:
+        problem = f"{dropout:g}, with which ids are random, expected null"
+        raise ModelFormatError(path, "model.dropout", problem)
+    if getattr(model, "alpha", None) is not None:
+        raise ModelFormatError(path, "model.alpha", "with it ids are random, expected none")
+    normalizer = tokenizer.normalizer
+    tokens: dict[str, str] = {}
+    for added in tokenizer.get_added_tokens_decoder().values():
+        token = added.content
+        if not added.normalized:
+            continue
+        try:
+            normal = token if normalizer is None else normalizer.normalize_str(token)
+        except BaseException as error:
+            if not (isinstance(error, Exception) or _is_panic(error)):
+                raise
+            raise _package_problem(path, "cannot normalize an added token", error) from None
+        if not normal:
+            problem = (
+                f"{token!r:.80} is normalized to nothing, which is everywhere in a text; "
+                'remove it, or set "normalized" to false'
+            )
+            raise ModelFormatError(path, "added_tokens", problem)
+        if normal in tokens:
+            problem = (
+                f"{min(token, tokens[normal])!r:.80} and {max(token, tokens[normal])!r:.80} are "
+                f"both normalized to {normal!r:.80}, so that which of them a text holds is random; "
+                'remove one, or set "normalized" to false'
+            )
+            raise ModelFormatError(path, "added_tokens", problem)
+        tokens[normal] = token
 
 
 def _is_panic(error: BaseException) -> bool:
@@ -630,82 +882,68 @@ def _cut(ids: list[int], truncation: Truncation) -> list[int]:
     return ids[len(ids) - length :] if truncation.keep_end else ids[:length]
 
 
-def _check_ids(content: dict[str, Any], path: str, rows: int, headerless_table: str | None) -> None:
-    tokens = _tokens_of_good_vocabulary(content)
-    if tokens is None:
-        tokens = _tokens_by_id(content, path, rows)
-    count = max(tokens, default=-1) + 1
-    # An id far from the others is the tokenizer's fault, not that of a table that lacks rows.
-    if headerless_table is not None and (count < rows or rows < count == len(tokens)):
-        problem = f"{rows} rows, expected {count}, one for each token of {os.path.basename(path)}"
-        raise ModelFormatError(headerless_table, "table", problem)
-    if count > rows:
-        for field, token, number in _vocabulary(content, path):
-            if number >= rows:
-                raise _outside(path, field, token, number, rows)
-
-
 def _outside(path: str, field: str, token: str, number: Any, rows: int) -> ModelFormatError:
     return ModelFormatError(
         path, field, f"id {number!r:.40} of {token!r:.80}, expected one of 0..{rows - 1}"
     )
 
 
-def _tokens_of_good_vocabulary(content: dict[str, Any]) -> dict[int, str] | None:
-    """The token of each id, if all is well as can be seen without a loop over the vocabulary."""
+def _check_stated_ids(content: dict[str, Any], path: str, rows: int) -> None:
+    """Refuse what no version of `tokenizers` takes for ids, and say which it is."""
     model = content.get("model")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    added = content.get("added_tokens") or []
-    if not (isinstance(vocabulary, dict) and vocabulary and isinstance(added, list)):
-        return None
-    numbers = vocabulary.values()
-    if set(map(type, numbers)) != {int} or min(numbers) < 0:
-        return None
-    tokens = dict(zip(numbers, vocabulary, strict=True))
-    if len(tokens) != len(vocabulary):
-        return None
-    restated = all(
-        isinstance(entry, dict)
-        and type(entry.get("id")) is int
-        and isinstance(entry.get("content"), str)
-        and tokens.get(entry["id"]) == entry["content"]
-        for entry in added
-    )
-    return tokens if restated else None
-
-
-def _tokens_by_id(content: dict[str, Any], path: str, rows: int) -> dict[int, str]:
-    """The token of each id, after a look at every one."""
-    tokens: dict[int, str] = {}
-    ids: dict[str, int] = {}
-    for field, token, number in _vocabulary(content, path):
-        if type(number) is not int or number < 0:
+    numbers = vocabulary.values() if isinstance(vocabulary, dict) else ()
+    # As can be seen without a loop over the vocabulary.
+    good = set(map(type, numbers)) == {int} and 0 <= min(numbers) <= max(numbers) < 1 << 32
+    listed = _added_tokens(content, path) if good else _vocabulary(content, path)
+    for field, token, number in listed:
+        if not _is_count(number):
             raise _outside(path, field, token, number, rows)
-        if tokens.setdefault(number, token) != token:  # an added token may restate an entry
-            raise ModelFormatError(
-                path, field, f"id {number} is given to {tokens[number]!r:.80} and {token!r:.80}"
-            )
-        if field == "added_tokens" and ids.get(token, number) != number:
-            raise ModelFormatError(
-                path, field, f"{token!r:.80} is given the ids {ids[token]} and {number}"
-            )
-        ids[token] = number
-    return tokens
 
 
-def _check_ids_in_use(
-    content: dict[str, Any], vocabulary: dict[str, int], path: str, rows: int
+def _check_ids(
+    content: dict[str, Any],
+    ids: _IdsInUse,
+    path: str,
+    rows: int,
+    headerless_table: str | None,
 ) -> None:
-    """Refuse a file whose ids, which were checked, are not those of the package.
+    count = ids.end
+    # An id far from the others is the tokenizer's fault, not that of a table that lacks rows.
+    if headerless_table is not None and (count < rows or rows < count == ids.distinct):
+        problem = f"{rows} rows, expected {count}, one for each token of {os.path.basename(path)}"
+        raise ModelFormatError(headerless_table, "table", problem)
+    if count > rows:
+        listed = {token: field for field, token, _ in _vocabulary(content, path)}
+        for token, number in chain(ids.vocabulary.items(), ids.added.items()):
+            if number >= rows:
+                raise _outside(path, listed.get(token, "added_tokens"), token, number, rows)
 
-    The package numbers added tokens itself where the vocabulary lacks them.
-    """
-    listed = {token: (field, number) for field, token, number in _vocabulary(content, path)}
-    for token, number in vocabulary.items():
-        field, expected = listed.get(token, ("added_tokens", None))
-        if number != expected or number >= rows:
-            problem = f"id {expected} of {token!r:.80}, for which tokenizers uses {number}"
-            raise ModelFormatError(path, field, problem)
+
+def _warn_of_contradictions(content: dict[str, Any], ids: _IdsInUse, path: str) -> None:
+    """Tell once where a file does not mean what it states."""
+    problems = []
+    settings: dict[str, dict[str, Any]] = {}
+    for entry in content.get("added_tokens") or []:
+        token = entry["content"]
+        number = ids.of(token)
+        if number is None:  # an empty token, which is ignored
+            continue
+        if number != entry["id"]:
+            problems.append(f"added token {token!r:.80} has the id {number}, not {entry['id']}")
+        flags = {name: value for name, value in entry.items() if name != "id"}
+        if settings.setdefault(token, flags) != flags:
+            problems.append(f"added token {token!r:.80} occurs with other settings")
+    if ids.distinct < ids.tokens:
+        first: dict[int, str] = {}
+        for token, number in chain(ids.vocabulary.items(), ids.added.items()):
+            other = first.setdefault(number, token)
+            if other != token:
+                problems.append(f"{other!r:.80} and {token!r:.80} have the id {number}")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        message = f"{path}: {problems[0]}, as in the tokenizers package{more}"
+        warnings.warn(message, UserWarning, stacklevel=5)
 
 
 def _vocabulary(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, Any]]:
@@ -721,6 +959,11 @@ def _vocabulary(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, 
             yield "model.vocab", token if isinstance(token, str) else repr(token), number
     else:
         raise ModelFormatError(path, "model.vocab", "missing, or neither an object nor an array")
+    yield from _added_tokens(content, path)
+
+
+def _added_tokens(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, Any]]:
+    """The same of every added token."""
     added = content.get("added_tokens") or []
     if not isinstance(added, list):
         raise ModelFormatError(path, "added_tokens", "expected an array")

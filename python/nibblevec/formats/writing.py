@@ -245,7 +245,7 @@ def _check(unfinished: str, layout: str, source: Model | None) -> None:
     """
     try:
         written = load_model(unfinished)
-        written.load_tokenizer()
+        written.load_tokenizer(warns=False)
     except ModelFormatError as error:
         problem = f"what was written cannot be loaded: {error.field}: {error.problem}"
         raise ValueError(problem) from error

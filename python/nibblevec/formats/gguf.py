@@ -148,7 +148,7 @@ def _decoded_by_gguf(tensor: Tensor) -> NDArray[np.float32]:
         from gguf import GGMLQuantizationType, quants
     except ImportError:
         raise ValueError(
-            f"{tensor.dtype} is decoded by the gguf package, which is missing:"
+            f"{tensor.dtype} is decoded by the gguf package, which is missing or too old:"
             " pip install 'nibblevec[gguf]'"
         ) from None
     blocks = tensor.data.reshape(tensor.shape[0], -1)
@@ -156,7 +156,8 @@ def _decoded_by_gguf(tensor: Tensor) -> NDArray[np.float32]:
         with np.errstate(all="ignore"):
             rows = quants.dequantize(blocks, GGMLQuantizationType[tensor.dtype])
     except (KeyError, NotImplementedError):
-        raise ValueError(f"the gguf package does not decode {tensor.dtype}") from None
+        problem = f"the gguf package does not decode {tensor.dtype}; a newer one may"
+        raise ValueError(problem) from None
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         raise ValueError(f"row {int(np.argmin(finite))} holds a weight that is not finite")

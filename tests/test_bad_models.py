@@ -214,6 +214,7 @@ NO_OFFSETS: list[Any] = [
     [-4, 116], [120, -1], [120], [120, 240, 360], [], None, 120, "ab", [120.0, 240], [True, 240],
     ["120", "240"], [120, 1 << 64], [[120], [240]],
 ]  # fmt: skip
+OVER_THE_LIMIT = of_length(MAX_HEADER_BYTES + 1) + bytes(MAX_HEADER_BYTES)
 CONTAINERS: dict[str, tuple[bytes, str, str]] = {
     "empty": (b"", "header length", "file of 0 bytes, expected at least 8"),
     "7 bytes": (SMALL[:7], "header length", "file of 7 bytes, expected at least 8"),
@@ -230,7 +231,7 @@ CONTAINERS: dict[str, tuple[bytes, str, str]] = {
     "length 2^63": (of_length(1 << 63), "header length", f"{1 << 63}, expected at most"),
     "length 2^64 - 1": (of_length((1 << 64) - 1), "header length", f"{(1 << 64) - 1}, expected"),
     "over the limit": (
-        safetensors_file(json.dumps(HEADER).encode().ljust(MAX_HEADER_BYTES + 1), DATA),
+        OVER_THE_LIMIT,
         "header length",
         f"{MAX_HEADER_BYTES + 1}, expected at most {MAX_HEADER_BYTES}$",
     ),
@@ -286,8 +287,13 @@ CONTAINERS: dict[str, tuple[bytes, str, str]] = {
         "__metadata__",
         "expected an object of strings",
     ),
-    "metadata null": (
-        safetensors_file({"__metadata__": None, **HEADER}, DATA),
+    "metadata false": (
+        safetensors_file({"__metadata__": False, **HEADER}, DATA),
+        "__metadata__",
+        "expected an object of strings",
+    ),
+    "metadata of null": (
+        safetensors_file({"__metadata__": {"a": None}, **HEADER}, DATA),
         "__metadata__",
         "expected an object of strings",
     ),
@@ -333,6 +339,19 @@ CONTAINERS: dict[str, tuple[bytes, str, str]] = {
         )
         for offsets in ([240, 120], [300, 420], [360, 480], [1 << 62, (1 << 62) + 120], [0, 361])
     },
+    "no whole bytes": (
+        safetensors_file(
+            {**HEADER, "a": {"dtype": "F4", "shape": [3], "data_offsets": [360, 361]}},
+            DATA + b"\0",
+        ),
+        "a",
+        r"1 bytes of data, expected F4 \[3\]",
+    ),
+    "metadata null twice": (
+        safetensors_file(b'{"__metadata__": null, "__metadata__": null}'),
+        "header",
+        "key '__metadata__' occurs twice",
+    ),
     "too few bytes": (
         with_entry(data_offsets=[120, 236]),
         "dyt.beta",
@@ -398,6 +417,13 @@ def test_head_with_any_byte_changed(folder: Path) -> None:
     assert refused > 4 * header_end
 
 
+# Bytes of 24 of each.
+NEWER_TYPES = {
+    "F4": 12, "F6_E2M3": 18, "F6_E3M2": 18, "F8_E4M3": 24, "F8_E5M2": 24, "F8_E8M0": 24,
+    "F8_E4M3FNUZ": 24, "F8_E5M2FNUZ": 24, "C64": 192, "BOOL": 24,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("mmap", [True, False])
 def test_good_containers(tmp_path: Path, mmap: bool) -> None:
     """The checks refuse nothing that the format allows."""
@@ -405,15 +431,37 @@ def test_good_containers(tmp_path: Path, mmap: bool) -> None:
     backwards = dict(reversed(HEADER.items()))
     empty = {"dtype": "F32", "shape": [0, 1 << 62], "data_offsets": [120, 120]}
     bare = {"dtype": "F32", "shape": [], "data_offsets": [360, 364]}
-    for header, data in (
+    cases: list[tuple[Any, bytes]] = [
         (HEADER, DATA),
         (backwards, DATA),
         ({"__metadata__": {"format": "pt"}, **HEADER}, DATA),
+        ({"__metadata__": None, **HEADER}, DATA),
+        ({**HEADER, "__metadata__": {}}, DATA),
+        (
+            {"__metadata__": {"": "", "{}": '{"a": [1, {"b": null}]}', "\u202e": "\n"}, **HEADER},
+            DATA,
+        ),
+        (json.dumps(HEADER, indent="\t").replace(":", "\r\n :").encode(), DATA),
+        (
+            json.dumps({**HEADER, 'caf\u00e9 {}"': bare}, ensure_ascii=False).encode(),
+            DATA + bytes(4),
+        ),
+        *(
+            (
+                {
+                    **HEADER,
+                    "other": {"dtype": kind, "shape": [3, 8], "data_offsets": [360, 360 + n]},
+                },
+                DATA + bytes(n),
+            )
+            for kind, n in NEWER_TYPES.items()
+        ),
         ({**HEADER, "empty": empty}, DATA),
         ({**HEADER, "bare": bare}, DATA + bytes(4)),
         (json.dumps(HEADER).encode() + b"   \n", DATA),
         (json.dumps(HEADER).encode().ljust(MAX_HEADER_BYTES), DATA),
-    ):
+    ]
+    for header, data in cases:
         path.write_bytes(safetensors_file(header, data))
         tensors = read_safetensors(str(path), mmap=mmap)
         for name, vector in head_vectors(DIM).items():

@@ -616,6 +616,72 @@ def test_order_of_layouts(tmp_path: Path) -> None:
     assert load_model(folder).layout == "SSE, float"
 
 
+@pytest.mark.parametrize("generation", ["3", "6"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
+def test_bare_static_embedding(tmp_path: Path, generation: str, dtype: str) -> None:
+    """What `StaticEmbedding.save` writes: one module, or one route of a Router."""
+    folder = write_static_embedding(
+        tmp_path / "model", {"embedding.weight": table(dtype)}, generation=generation
+    )
+    expected = Encoder(folder).encode(TEXTS)
+    (folder / "modules.json").unlink()
+    if generation == "3":
+        with pytest.raises(ValueError, match=r"there are models within: 0_StaticEmbedding$"):
+            Encoder(folder)
+        folder /= "0_StaticEmbedding"
+    assert load_model(folder).layout == "StaticEmbedding of sentence-transformers, bare"
+    assert np.array_equal(Encoder(folder).encode(TEXTS), expected)
+    (folder / "config.json").write_text('{"anything": 1}')
+    settings = {"prompts": {"query": "tea "}, "truncate_dim": 4}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    encoder = Encoder(folder)
+    assert encoder.prompts["query"] == "tea "
+    assert encoder.get_embedding_dimension() == 4
+
+
+def test_bare_folder_within_a_model(tmp_path: Path) -> None:
+    """The folder of a module gives what that module gives, without the norm that follows it."""
+    weights = table("float32")
+    folder = write_static_embedding(
+        tmp_path / "model", {"embedding.weight": weights}, generation="3", normalize=True
+    )
+    bare = Encoder(folder / "0_StaticEmbedding").encode(TEXTS)
+    assert not np.array_equal(bare, Encoder(folder).encode(TEXTS))
+    other = write_static_embedding(tmp_path / "other", {"embedding.weight": weights})
+    assert np.array_equal(bare, Encoder(other).encode(TEXTS))
+
+
+def test_bare_tensors_of_model2vec(tmp_path: Path) -> None:
+    """Without a config only sentence-transformers reads them: all tokens count."""
+    tensors = {
+        "embeddings": table("float32")[:5],
+        "mapping": np.arange(ROWS) % 5,
+        "weights": np.linspace(0.5, 2, ROWS, dtype=np.float32),
+    }
+    folder = write_static_embedding(tmp_path / "model", tensors)
+    expected = Encoder(folder).encode(TEXTS)
+    (folder / "modules.json").unlink()
+    assert np.array_equal(Encoder(folder).encode(TEXTS), expected)
+    (folder / "config.json").write_text("{}")
+    assert load_model(folder).layout == "Model2Vec"
+
+
+def test_other_tensors_make_another_network(tmp_path: Path) -> None:
+    tensors = {"embedding.weight": table("float32"), "lstm.weight": table("float32")}
+    folder = write_static_embedding(tmp_path / "model", tensors)
+    (folder / "modules.json").unlink()
+    with pytest.raises(ValueError, match=r"embedding\.weight alone"):
+        Encoder(folder)
+
+
+def test_bare_folder_without_a_tokenizer(tmp_path: Path) -> None:
+    folder = write_static_embedding(tmp_path / "model", {"embedding.weight": table("float32")})
+    (folder / "modules.json").unlink()
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):
+        Encoder(folder)
+
+
 def test_folder_of_another_model(tmp_path: Path) -> None:
     kinds = ["sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"]
     modules = [{"type": kind, "path": ""} for kind in kinds]

@@ -951,7 +951,7 @@ class Encoder(SentenceTransformerMethods):
         )
         if self._truncation != self._tokenizer.truncation:
             model = model.truncated(self._truncation)
-        save_unchanged(model, os.fspath(path))
+        save_unchanged(model, os.fspath(path), mmap=bool(self._options["mmap"]))
 
     def get_embedding_dimension(self) -> int:
         """Number of dims that `encode` gives unless told otherwise."""

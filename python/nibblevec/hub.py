@@ -7,7 +7,8 @@ import os
 import re
 from typing import NamedTuple
 
-# All that any layout reads. Weights of other libraries in the same repository stay where they are.
+# All that any layout reads, and small files that tell what a repository is that holds no model.
+# Weights of other libraries in the same repository stay where they are.
 FILES = (
     "tokenizer.json",
     "embedding.q4_k_m.bin",
@@ -20,6 +21,9 @@ FILES = (
     "0_StaticEmbedding/tokenizer.json",
     "1_Normalize/config.json",
     "ranges.safetensors",
+    "router_config.json",
+    "adapter_config.json",
+    "model.safetensors.index.json",
 )
 
 # Where sentence-transformers looks for a name without an owner, and keeps files if this is set.
@@ -42,6 +46,11 @@ class ModelSource(NamedTuple):
     folder: str
     name: str
     revision: str | None = None
+
+
+def _on_a_line(error: Exception) -> str:
+    """What the hub's library says, which may be several lines."""
+    return " ".join(str(error).split())
 
 
 def find_model(
@@ -98,5 +107,5 @@ def find_model(
         )
     except (OSError, ValueError) as error:
         where = "it is not in the hub's cache" if local_files_only else "the hub did not give it"
-        raise OSError(f"{name}: no such folder, and {where}: {error}") from error
+        raise OSError(f"{name}: no such folder, and {where}: {_on_a_line(error)}") from error
     return ModelSource(folder, repository, os.path.basename(folder))

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec import _core
-from nibblevec.model_files import check_regular_file, read_file, with_member
+from nibblevec.model_files import (
+    MAX_TOKENIZER_BYTES,
+    ModelFormatError,
+    check_regular_file,
+    read_file,
+    with_member,
+)
 from nibblevec.output_files import write_file
 from nibblevec.precision import RangesOf
 from nibblevec.table import Table
@@ -75,9 +81,10 @@ class TokenizerJson:
 
         Raises:
             OSError: the file is missing, cannot be read, or is not a regular file.
+            ModelFormatError: it has more than `MAX_TOKENIZER_BYTES`.
         """
         if self._content is None:
-            self._content = read_file(self.path)
+            self._content = read_file(self.path, "tokenizer", MAX_TOKENIZER_BYTES)
         return self._content
 
     def truncated(self, truncation: Truncation) -> TokenizerJson:
@@ -171,14 +178,20 @@ class Model(NamedTuple):
             ModelFormatError: see `nibblevec.tokenizer.load_tokenizer`.
         """
         ids = self.token_rules.ids
-        return load_tokenizer(
-            self.tokenizer.read(),
-            self.tokenizer.path,
-            self.table.rows if ids is None else ids,
-            headerless_table=self.headerless_table,
-            rules=self.token_rules,
-            warns=warns,
-        )
+        try:
+            return load_tokenizer(
+                self.tokenizer.read(),
+                self.tokenizer.path,
+                self.table.rows if ids is None else ids,
+                headerless_table=self.headerless_table,
+                rules=self.token_rules,
+                warns=warns,
+            )
+        except ModelFormatError as error:
+            from nibblevec.foreign import explain
+
+            explain(error)
+            raise
 
     def digest(self) -> str:
         """SHA-256 over all that vectors depend on."""

@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 from nibblevec.float_environment import in_default_float_environment
 from nibblevec.formats import model2vec, sentence_transformers, sse
+from nibblevec.formats.folder import ModelFolder
 from nibblevec.formats.ranges import read_ranges
 from nibblevec.hub import FILES
 from nibblevec.model import Model
+from nibblevec.model_files import ModelFormatError
+from nibblevec.printing import printable
 
 # A model whose files are replaced while they are read is read again, so often at most.
 READINGS = 5
@@ -26,18 +29,18 @@ class Layout(NamedTuple):
     Attributes:
         looked_for: what tells it from others, in words.
         is_in: whether a folder has it.
-        load: loads the model of such a folder; takes ``mmap``.
+        load: loads the model of such a folder.
     """
 
     looked_for: str
-    is_in: Callable[[str], bool]
-    load: Callable[..., Model]
+    is_in: Callable[[ModelFolder], bool]
+    load: Callable[[ModelFolder], Model]
 
 
-def _is_static_embedding(folder: str) -> bool:
+def _is_static_embedding(folder: ModelFolder) -> bool:
     """Whether its modules begin with one, unless model2vec wrote it: that lists one always."""
-    return sentence_transformers.is_static_embedding(folder) and not (
-        model2vec.is_model2vec(folder) and model2vec.has_own_config(folder)
+    return sentence_transformers.is_static_embedding(folder.path) and not (
+        model2vec.is_model2vec(folder) and model2vec.has_own_config(folder.path)
     )
 
 
@@ -58,6 +61,12 @@ LAYOUTS = (
         " (Model2Vec)",
         model2vec.is_model2vec,
         model2vec.load,
+    ),
+    Layout(
+        f"{sentence_transformers.MODEL_NAME} with {sentence_transformers.WEIGHT_TENSOR} alone"
+        f" and no {sentence_transformers.MODULES_NAME} (a bare StaticEmbedding)",
+        sentence_transformers.is_bare,
+        sentence_transformers.load_bare,
     ),
 )
 
@@ -85,7 +94,7 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
         time.sleep(READING_PAUSE_SECONDS * number)
         before = _identities(folder)
         try:
-            model = _load(folder, mmap)
+            model = _load_explained(folder, mmap)
             model.tokenizer.read()
         except (OSError, ValueError):
             if _identities(folder) == before:
@@ -112,22 +121,45 @@ def _identities(folder: str) -> list[tuple[int, ...] | None]:
     return identities
 
 
-def _load(folder: str, mmap: bool) -> Model:
-    if os.path.isfile(folder):
+def _load_explained(path: str, mmap: bool) -> Model:
+    try:
+        return _load(path, mmap)
+    except ModelFormatError as error:
+        from nibblevec.foreign import explain
+
+        explain(error)
+        raise
+    except FileNotFoundError as error:
+        from nibblevec.foreign import explain_missing
+
+        explain_missing(error)
+        raise
+
+
+def _load(path: str, mmap: bool) -> Model:
+    if os.path.isfile(path):
         from nibblevec.formats import gguf
 
-        if gguf.is_gguf(folder):
-            return gguf.load(folder, mmap=mmap)
-    names = os.listdir(folder)  # or whatever is wrong with the folder itself
+        if gguf.is_gguf(path):
+            return gguf.load(path, mmap=mmap)
+        from nibblevec.foreign import file_in_words
+
+        problem = "not a folder, and not a GGUF file"
+        if words := file_in_words(path):
+            problem += f"; {words}"
+        raise NotADirectoryError(errno.ENOTDIR, problem, path)
+    names = os.listdir(path)  # or whatever is wrong with the folder itself
+    folder = ModelFolder(path, mmap=mmap)
     for layout in LAYOUTS:
         if layout.is_in(folder):
-            model = layout.load(folder, mmap=mmap)
-            return model._replace(ranges=read_ranges(folder, model.table.dim))
+            model = layout.load(folder)
+            return model._replace(ranges=read_ranges(path, model.table.dim))
+    from nibblevec.foreign import folder_in_words
+
     *others, last = (layout.looked_for for layout in LAYOUTS)
-    found = sentence_transformers.module_types(folder)
-    problem = f"not a model that can be loaded; looked for {', '.join(others)} and {last}"
-    if found:
-        problem += f"; {sentence_transformers.MODULES_NAME} names {', '.join(found):.200}"
-    if files := sorted(name for name in names if name.lower().endswith(".gguf")):
-        problem += f"; a GGUF file is loaded by its own name: {', '.join(files):.200}"
-    raise ValueError(f"{folder}: {problem}")
+    problems = [f"not a model that can be loaded; looked for {', '.join(others)} and {last}"]
+    if found := sentence_transformers.module_types(path):
+        problems.append(f"{sentence_transformers.MODULES_NAME} names {', '.join(found):.200}")
+    if words := folder_in_words(path, names):
+        problems.append(words)
+    raise ValueError(printable(f"{path}: {'; '.join(problems)}"))

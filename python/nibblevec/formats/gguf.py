@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nibblevec.formats import sse
 from nibblevec.formats.gguf_file import MAGIC, GgufFile, read_gguf, write_gguf
 from nibblevec.formats.ranges import ranges_of, tensors_of_ranges
-from nibblevec.formats.safetensors import Tensor
+from nibblevec.formats.safetensors import StoredTensor
 from nibblevec.formats.tensors import (
     rules_of,
     table_of,
@@ -23,7 +23,7 @@ from nibblevec.formats.tensors import (
     tensors_of_rules,
 )
 from nibblevec.model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
-from nibblevec.model_files import ModelFormatError, read_file
+from nibblevec.model_files import MAX_TOKENIZER_BYTES, ModelFormatError, read_beginning
 from nibblevec.similarity import SIMILARITY_FUNCTIONS
 from nibblevec.table import Table
 from nibblevec.tokenizer import TokenRules, Truncation
@@ -59,7 +59,7 @@ def is_gguf(path: str) -> bool:
     Raises:
         OSError: it cannot be read.
     """
-    return path.lower().endswith(SUFFIX) or read_file(path, len(MAGIC)) == MAGIC
+    return path.lower().endswith(SUFFIX) or read_beginning(path, len(MAGIC)) == MAGIC
 
 
 def load(path: str, *, mmap: bool = True) -> Model:
@@ -79,6 +79,10 @@ def load(path: str, *, mmap: bool = True) -> Model:
             not; `gguf` is needed and not there.
     """
     file = read_gguf(path, mmap=mmap)
+    parts = file.size("split.count") or 1
+    if parts > 1:
+        problem = f"one of {parts} files that a model was split into; llama-gguf-split --merge"
+        raise ModelFormatError(path, "split.count", f"{problem} makes one of them")
     table = _table(file)
     rules = _token_rules(file, table)
     _check_stated(file, table, rules)
@@ -91,11 +95,10 @@ def load(path: str, *, mmap: bool = True) -> Model:
                 sse.HEAD_TENSORS[0],
                 f"length {len(head.alpha)}, expected {table.dim}, the dims of {TABLE_TENSOR}",
             )
-    tokenizer_json = file.string_bytes(TOKENIZER_KEY)
+    tokenizer_json = file.string_bytes(TOKENIZER_KEY, MAX_TOKENIZER_BYTES)
     if tokenizer_json is None:
-        raise ModelFormatError(
-            path, TOKENIZER_KEY, "missing; a model's whole tokenizer.json is looked for there"
-        )
+        problem = "missing; a model's whole tokenizer.json is looked for there"
+        raise ModelFormatError(path, TOKENIZER_KEY, problem + _of_another_network(file))
     prompts = _prompts(file)
     default_prompt_name = file.string("sse.prompt.default")
     known = (None, *IMPLIED_PROMPT_NAMES, *prompts)
@@ -127,7 +130,11 @@ def load(path: str, *, mmap: bool = True) -> Model:
 
 
 def _table(file: GgufFile) -> Table:
-    tensor = tensor_named(file.tensors, TABLE_TENSOR, file.path)
+    try:
+        tensor = tensor_named(file.tensors, TABLE_TENSOR, file.path)
+    except ModelFormatError as error:
+        problem = error.problem + _of_another_network(file)
+        raise ModelFormatError(file.path, TABLE_TENSOR, problem) from None
     if tensor.dtype in OWN_TYPES or len(tensor.shape) != 2 or 0 in tensor.shape:
         return table_of(file.tensors, TABLE_TENSOR, OWN_TYPES, file.path)
     try:
@@ -137,7 +144,15 @@ def _table(file: GgufFile) -> Table:
         raise ModelFormatError(file.path, TABLE_TENSOR, str(error)) from None
 
 
-def _decoded_by_gguf(tensor: Tensor) -> NDArray[np.float32]:
+def _of_another_network(file: GgufFile) -> str:
+    """What a file holds that is no static embedding, as more of a problem, if it tells that."""
+    architecture = file.string("general.architecture")
+    if architecture in (None, ARCHITECTURE):
+        return ""
+    return f"; it is a {architecture:.40} network, of which nibblevec runs none"
+
+
+def _decoded_by_gguf(tensor: StoredTensor) -> NDArray[np.float32]:
     """A table of any other type, as float32 [rows, dim].
 
     Raises:

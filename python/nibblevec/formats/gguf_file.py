@@ -11,8 +11,8 @@ from __future__ import annotations
 import struct
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from nibblevec.formats.safetensors import Tensor
-from nibblevec.model_files import ModelFormatError, map_file
+from nibblevec.formats.safetensors import StoredTensor, Tensor
+from nibblevec.model_files import MAX_TOKENIZER_BYTES, ModelFile, ModelFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +30,14 @@ MAX_KEY_BYTES = (1 << 16) - 1
 MAX_NAME_BYTES = 64
 MAX_DIMENSIONS = 4
 
-# Many times what the largest models have; it bounds what a header may cost.
+# Many times what the largest models have; they bound what a header may cost. Of the bytes half is
+# for the longest tokenizer.json that is read, half for the tokens of other readers.
 MAX_COUNT = 1 << 14
+MAX_STRINGS = 1 << 22
+MAX_HEADER_BYTES = 2 * MAX_TOKENIZER_BYTES
+
+# Headers are read so much at a time.
+CHUNK_BYTES = 1 << 16
 
 DEFAULT_ALIGNMENT = 32
 MIN_ALIGNMENT = 8
@@ -75,7 +81,7 @@ class Value(NamedTuple):
     Attributes:
         kind: name of its type; that of its items if it is an array.
         length: number of items of an array, else None.
-        data: a number; the bytes of a string, or of all items of an array.
+        data: a number, or a `FilePart`: the bytes of a string, or of all items of an array.
     """
 
     kind: str
@@ -95,7 +101,7 @@ class GgufFile(NamedTuple):
 
     path: str
     metadata: dict[str, Value]
-    tensors: dict[str, Tensor]
+    tensors: dict[str, StoredTensor]
 
     def string(self, key: str) -> str | None:
         """The string under this key; None if there is no such key.
@@ -104,16 +110,22 @@ class GgufFile(NamedTuple):
             ModelFormatError: not a string, or not UTF-8.
         """
         value = self._value(key, "string", "a string")
-        return None if value is None else _text(value.data, self.path, key)
+        return None if value is None else _text(bytes(value.data), self.path, key)
 
-    def string_bytes(self, key: str) -> bytes | None:
+    def string_bytes(self, key: str, max_bytes: int = MAX_HEADER_BYTES) -> bytes | None:
         """The bytes of the string under this key, unchecked; None if there is no such key.
 
         Raises:
-            ModelFormatError: not a string.
+            ModelFormatError: not a string, or longer than ``max_bytes``.
         """
         value = self._value(key, "string", "a string")
-        return None if value is None else bytes(value.data)
+        if value is None:
+            return None
+        part: FilePart = value.data
+        if part.end - part.begin > max_bytes:
+            problem = f"{part.end - part.begin} bytes, expected at most {max_bytes}"
+            raise ModelFormatError(self.path, key, problem)
+        return bytes(part)
 
     def boolean(self, key: str) -> bool | None:
         """The boolean under this key; None if there is no such key.
@@ -152,8 +164,11 @@ class GgufFile(NamedTuple):
             raise ModelFormatError(
                 self.path, key, f"{_in_words(value)}, expected an array of strings"
             )
-        cursor = _Cursor(value.data, self.path)
-        return [_text(cursor.string(key), self.path, key) for _ in range(value.length)]
+        cursor = _Cursor(*value.data)
+        return [
+            _text(cursor.take(cursor.number("<Q", key), key), self.path, key)
+            for _ in range(value.length)
+        ]
 
     def _value(self, key: str, kind: str, expected: str) -> Value | None:
         value = self.metadata.get(key)
@@ -168,40 +183,98 @@ def _in_words(value: Value) -> str:
     return "a string" if value.kind == "string" else f"{value.kind} {value.data}"
 
 
-def _text(data: memoryview, path: str, field: str) -> str:
+def _text(data: bytes | memoryview, path: str, field: str) -> str:
     try:
         return str(data, "utf-8")
     except UnicodeDecodeError as error:
         raise ModelFormatError(path, field, f"not UTF-8: {error}") from None
 
 
-class _Cursor:
-    """A place in the bytes of a file, which moves on as they are taken."""
+class FilePart(NamedTuple):
+    """Bytes of a file that are read when they are asked for."""
 
-    def __init__(self, data: memoryview, path: str) -> None:
-        self.data = data
-        self.path = path
-        self.position = 0
+    file: ModelFile
+    begin: int
+    end: int
+
+    def __bytes__(self) -> bytes:
+        return self.file.read(self.begin, self.end, "header").tobytes()
+
+
+class _Cursor:
+    """A place in a header, which moves on as its bytes are taken, or passed unread."""
+
+    def __init__(self, file: ModelFile, begin: int, end: int) -> None:
+        self.path = file.path
+        self.position = begin
+        self._file = file
+        self._end = end
+        self._chunk = memoryview(b"")
+        self._chunk_begin = begin
 
     def take(self, count: int, field: str) -> memoryview:
         """The next so many bytes.
 
         Raises:
-            ModelFormatError: there are fewer.
+            ModelFormatError: there are fewer, or the header becomes longer than it may be.
         """
+        return self.taken_or_more(count, field, passes=True)[:count]
+
+    def taken_or_more(self, count: int, field: str, *, passes: bool = False) -> memoryview:
+        """The next so many bytes and what is in memory after them; goes beyond so many, or stays.
+
+        Raises:
+            ModelFormatError: as `take`.
+        """
+        begin = self.position
+        end = self._checked_end(count, field)
+        if not self._chunk_begin <= begin <= end <= self._chunk_begin + len(self._chunk):
+            chunk_end = min(max(end, begin + CHUNK_BYTES), self._end)
+            self._chunk = self._file.read(begin, chunk_end, field).data
+            self._chunk_begin = begin
+        if passes:
+            self.position = end
+        return self._chunk[begin - self._chunk_begin :]
+
+    def part(self, count: int, field: str) -> FilePart:
+        """Pass so many bytes, which are read if they are needed.
+
+        Raises:
+            ModelFormatError: as `take`.
+        """
+        begin = self.position
+        self.position = self._checked_end(count, field)
+        return FilePart(self._file, begin, self.position)
+
+    def part_since(self, begin: int) -> FilePart:
+        """What was passed since this position."""
+        return FilePart(self._file, begin, self.position)
+
+    def check(self, count: int, field: str) -> None:
+        """See that there are so many bytes.
+
+        Raises:
+            ModelFormatError: as `take`.
+        """
+        self._checked_end(count, field)
+
+    def _checked_end(self, count: int, field: str) -> int:
         begin, end = self.position, self.position + count
-        if end > len(self.data):
+        if end > self._end:
             raise ModelFormatError(
-                self.path, field, f"{count} bytes from {begin} on, but {len(self.data)} are there"
+                self.path, field, f"{count} bytes from {begin} on, but {self._end} are there"
             )
-        self.position = end
-        return self.data[begin:end]
+        if end > MAX_HEADER_BYTES:
+            raise ModelFormatError(
+                self.path, field, f"ends at {end}, expected a header of at most {MAX_HEADER_BYTES}"
+            )
+        return end
 
     def number(self, spelling: str, field: str) -> Any:
         return struct.unpack(spelling, self.take(struct.calcsize(spelling), field))[0]
 
-    def string(self, field: str) -> memoryview:
-        return self.take(self.number("<Q", field), field)
+    def string(self, field: str) -> FilePart:
+        return self.part(self.number("<Q", field), field)
 
     def name(self, field: str, max_bytes: int) -> str:
         """A string that names something.
@@ -218,23 +291,25 @@ class _Cursor:
 
 
 def read_gguf(path: str, *, mmap: bool = True) -> GgufFile:
-    """Open a GGUF file and check all of its header.
+    """Open a GGUF file and check all of its header, of which nothing is mapped.
 
     Args:
         path: a regular file.
-        mmap: map it into memory instead of reading it.
+        mmap: map the bytes of tensors into memory, when they are asked for, instead of reading
+            them.
 
     Returns:
-        Its metadata and tensors; strings, arrays and tensors are views into the file.
+        Its metadata and tensors; strings, arrays and tensors are read when they are asked for.
 
     Raises:
         OSError: the file cannot be read, or is not a regular file.
         ModelFormatError: the magic, version, a count, length, type, shape, offset or the alignment
             is wrong; a key or a name occurs twice; tensors overlap, leave gaps, or end elsewhere
-            than the file, padding aside; the file is cut.
+            than the file, padding aside; the file is cut; the header is longer than
+            `MAX_HEADER_BYTES`.
     """
-    file = map_file(path, mmap=mmap)
-    cursor = _Cursor(file.data, path)
+    file = ModelFile(path, mmap=mmap)
+    cursor = _Cursor(file, 0, file.size)
     magic = bytes(cursor.take(len(MAGIC), "magic"))
     if magic != MAGIC:
         raise ModelFormatError(path, "magic", f"{magic!r}, expected {MAGIC!r}")
@@ -259,13 +334,19 @@ def read_gguf(path: str, *, mmap: bool = True) -> GgufFile:
         entries[name] = _entry(cursor, name)
     alignment = _alignment(metadata, path)
     data_begin = _padded(cursor.position, alignment)
-    _check_cover(entries, alignment, len(file) - data_begin, path)
-    data = file[data_begin:]
+    _check_cover(entries, alignment, file.size - data_begin, path)
     return GgufFile(
         path,
         metadata,
         {
-            name: Tensor(entry.dtype, entry.shape, data[entry.begin : entry.end])
+            name: StoredTensor(
+                name,
+                entry.dtype,
+                entry.shape,
+                file,
+                data_begin + entry.begin,
+                data_begin + entry.end,
+            )
             for name, entry in entries.items()
         },
     )
@@ -294,25 +375,30 @@ def _value(cursor: _Cursor, key: str) -> Value:
     count = cursor.number("<Q", key)
     if kind in SCALARS:
         name, spelling = SCALARS[kind]
-        return Value(name, count, cursor.take(count * struct.calcsize(spelling), key))
+        return Value(name, count, cursor.part(count * struct.calcsize(spelling), key))
     if kind != STRING:
         what = "an array" if kind == ARRAY else f"the unknown type {kind}"
         raise ModelFormatError(cursor.path, key, f"an array of {what}, expected a simple type")
     begin = cursor.position
+    cursor.check(8 * count, key)
+    if count > MAX_STRINGS:
+        raise ModelFormatError(
+            cursor.path, key, f"an array of {count} strings, expected at most {MAX_STRINGS}"
+        )
     _skip_strings(cursor, count, key)
-    return Value("string", count, cursor.data[begin : cursor.position])
+    return Value("string", count, cursor.part_since(begin))
 
 
 def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
-    """Go beyond so many strings; each takes 8 bytes at least, which bounds the loop."""
-    data, position, size = cursor.data, cursor.position, len(cursor.data)
+    """Go beyond so many strings."""
     length_at = struct.Struct("<Q").unpack_from
-    for _ in range(count):
-        if position + 8 > size:
-            position += 8
-            break
-        position += 8 + length_at(data, position)[0]
-    cursor.take(position - cursor.position, key)
+    while count:
+        chunk = cursor.taken_or_more(8, key)
+        position, last = 0, len(chunk) - 8
+        while count and position <= last:
+            position += 8 + length_at(chunk, position)[0]
+            count -= 1
+        cursor.part(position, key)
 
 
 class _Entry(NamedTuple):

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nibblevec.formats.safetensors import read_safetensors, write_safetensors
+from nibblevec.formats.folder import TENSORS_NAME, ModelFolder
+from nibblevec.formats.safetensors import write_safetensors
 from nibblevec.formats.sentence_transformers import write_modules
 from nibblevec.formats.tensors import (
     FLOAT_TYPES,
@@ -25,13 +26,18 @@ from nibblevec.formats.tensors import (
     tensors_of_rules,
 )
 from nibblevec.model import Model, Normalization, TokenizerJson
-from nibblevec.model_files import ModelFormatError, json_type, parse_json_object, read_file
+from nibblevec.model_files import (
+    ModelFormatError,
+    json_type,
+    parse_json_object,
+    read_json_object,
+)
 from nibblevec.output_files import write_file
 from nibblevec.table import Table
 from nibblevec.tokenizer import NO_RULES, TokenRules, Truncation, load_package_tokenizer
 
 CONFIG_NAME = "config.json"
-MODEL_NAME = "model.safetensors"
+MODEL_NAME = TENSORS_NAME
 TABLE_TENSOR = "embeddings"
 
 MODEL_TYPE = "model2vec"
@@ -42,19 +48,14 @@ CONFIG_KEYS = ("normalize", "embedding_dtype", "apply_pca")
 DEFAULT_MAX_LENGTH = 512
 
 
-def is_model2vec(folder: str) -> bool:
+def is_model2vec(folder: ModelFolder) -> bool:
     """Whether a folder holds a config, and tensors as Model2Vec names them.
 
     Raises:
         OSError: the tensors cannot be read, or are not in a regular file.
         ModelFormatError: they are not in a safetensors file.
     """
-    path = os.path.join(folder, MODEL_NAME)
-    return (
-        os.path.lexists(os.path.join(folder, CONFIG_NAME))
-        and os.path.lexists(path)
-        and TABLE_TENSOR in read_safetensors(path)
-    )
+    return folder.has(CONFIG_NAME) and TABLE_TENSOR in folder.tensors
 
 
 def has_own_config(folder: str) -> bool:
@@ -67,14 +68,14 @@ def has_own_config(folder: str) -> bool:
     path = os.path.join(folder, CONFIG_NAME)
     if not os.path.lexists(path):
         return False
-    config = parse_json_object(read_file(path), path, "config")
+    config = read_json_object(path, "config")
     stated = config.get("model_type")
     if stated is None:
         return any(key in config for key in CONFIG_KEYS)
     return bool(stated == MODEL_TYPE)
 
 
-def load(folder: str, *, mmap: bool = True) -> Model:
+def load(folder: ModelFolder) -> Model:
     """Load a Model2Vec model.
 
     Args:
@@ -84,16 +85,15 @@ def load(folder: str, *, mmap: bool = True) -> Model:
             and ``weights`` [tokens], which multiply it) and ``tokenizer.json``. Of float16 weights
             and float16 or int8 rows the products are kept, a float16 row for each token: NumPy
             rounds them so.
-        mmap: map the table into memory instead of reading it.
 
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
         ModelFormatError: a tensor is missing, or of another type or shape; a row of ``mapping`` is
             not one of the table; a weight is not finite; a setting has another type.
     """
-    tokenizer = TokenizerJson.in_folder(folder)
-    config_path = os.path.join(folder, CONFIG_NAME)
-    config = parse_json_object(read_file(config_path), config_path, "config")
+    tokenizer = TokenizerJson.in_folder(folder.path)
+    config_path = os.path.join(folder.path, CONFIG_NAME)
+    config = read_json_object(config_path, "config")
     normalize = config.get("normalize")
     if not (normalize is None or type(normalize) is bool):
         raise ModelFormatError(
@@ -103,8 +103,8 @@ def load(folder: str, *, mmap: bool = True) -> Model:
     if not (length is None or (type(length) is int and length > 0)):
         problem = f"expected a positive integer or null, found {length!r:.40}"
         raise ModelFormatError(config_path, "max_length", problem)
-    path = os.path.join(folder, MODEL_NAME)
-    tensors = read_safetensors(path, mmap=mmap)
+    path = os.path.join(folder.path, MODEL_NAME)
+    tensors = folder.tensors
     table = table_of(tensors, TABLE_TENSOR, (*FLOAT_TYPES, "F64", "I8"), path)
     rules = rules_of(tensors, table.rows, path)
     has_halves = WEIGHTS_TENSOR in tensors and tensors[WEIGHTS_TENSOR].dtype == "F16"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.formats.safetensors import Tensor, read_safetensors, write_safetensors
+from nibblevec.formats.safetensors import StoredTensor, Tensor, read_safetensors, write_safetensors
 from nibblevec.model_files import ModelFormatError
 from nibblevec.precision import RangesOf
 
@@ -44,7 +44,7 @@ def write_ranges(ranges: Ranges, folder: str) -> None:
 
 
 def ranges_of(
-    tensors: Mapping[str, Tensor], dim: int, path: str, *, prefix: str = ""
+    tensors: Mapping[str, StoredTensor], dim: int, path: str, *, prefix: str = ""
 ) -> dict[RangesOf, NDArray[np.float32]]:
     """The ranges among the tensors of a file.
 
@@ -73,7 +73,7 @@ def ranges_of(
         kind = kinds.get(name.removeprefix(prefix))
         if kind is None:
             raise ModelFormatError(path, name, f"expected the name {' or '.join(kinds)}")
-        numbers = np.frombuffer(tensor.data.tobytes(), "<f4").reshape(tensor.shape)
+        numbers = tensor.read().view("<f4").reshape(tensor.shape)
         least, greatest = numbers
         good = np.isfinite(least) & np.isfinite(greatest) & (least <= greatest)
         if not good.all():

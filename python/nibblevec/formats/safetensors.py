@@ -8,56 +8,108 @@ Source: the format's specification, https://github.com/huggingface/safetensors#f
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+import re
+from contextlib import suppress
+from json.decoder import JSONDecodeError
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.model_files import ModelFormatError, map_file, parse_json_object
+from nibblevec.model_files import (
+    ModelFile,
+    ModelFormatError,
+    as_format_errors,
+    json_decoder,
+    repeated_key,
+)
 from nibblevec.output_files import errors_named
 
-# The models we read have a dozen tensors, about 100 bytes of header each.
-MAX_HEADER_BYTES = 1 << 20
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The format's own limit: its library refuses longer headers.
+MAX_HEADER_BYTES = 100_000_000
+
+# A tensor of 64 dimensions, NumPy's limit, is described in less than 2,000.
+MAX_ENTRY_CHARACTERS = 1 << 20
 
 LENGTH_BYTES = 8
 
-ITEM_BYTES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
-    "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
-    "I32": 4, "U32": 4, "F32": 4,
-    "I64": 8, "U64": 8, "F64": 8,
+METADATA = "__metadata__"
+
+# Source: `Dtype` of the library, 0.8.
+ITEM_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "I16": 16, "U16": 16, "I32": 32, "U32": 32, "I64": 64, "U64": 64,
+    "F16": 16, "BF16": 16, "F32": 32, "F64": 64, "C64": 64,
+    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+    "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
 }  # fmt: skip
 
 
 class Tensor(NamedTuple):
-    """One tensor: its type as the format spells it, its shape, its bytes within the file."""
+    """One tensor in memory: its type as the format spells it, its shape, its bytes."""
 
     dtype: str
     shape: tuple[int, ...]
     data: NDArray[np.uint8]
 
 
-def read_safetensors(path: str, *, mmap: bool = True) -> dict[str, Tensor]:
-    """Open a safetensors file and check all of its header.
+class StoredTensor(NamedTuple):
+    """One tensor of a file: its type as the format spells it, its shape, where its bytes are.
+
+    They are taken when they are asked for.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: ModelFile
+    begin: int
+    end: int
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """Its bytes, mapped into memory if the file was opened so.
+
+        Raises:
+            OSError: they cannot be read.
+            ModelFormatError: the file was cut.
+        """
+        return self.file.piece(self.begin, self.end, self.name)
+
+    def read(self) -> NDArray[np.uint8]:
+        """Its bytes in memory of their own, aligned.
+
+        Raises:
+            OSError: they cannot be read.
+            ModelFormatError: the file was cut.
+        """
+        return self.file.read(self.begin, self.end, self.name)
+
+
+def read_safetensors(path: str, *, mmap: bool = True) -> dict[str, StoredTensor]:
+    """Open a safetensors file and check all of its header, of which nothing is mapped.
 
     Args:
         path: a regular file.
-        mmap: map it into memory instead of reading it.
+        mmap: map the bytes of tensors into memory, when they are asked for, instead of reading
+            them.
 
     Returns:
-        The tensors by name; their bytes are views into the file.
+        The tensors by name.
 
     Raises:
         OSError: the file cannot be read, or is not a regular file.
         ModelFormatError: the header is cut, too long, not JSON, repeats a key; a type, shape or
             offset is wrong; tensors overlap, leave gaps, or end elsewhere than the file.
     """
-    file = map_file(path, mmap=mmap)
+    file = ModelFile(path, mmap=mmap)
     if file.size < LENGTH_BYTES:
         raise ModelFormatError(
             path, "header length", f"file of {file.size} bytes, expected at least 8"
         )
-    header_bytes = int.from_bytes(file[:LENGTH_BYTES].tobytes(), "little")
+    header_bytes = int.from_bytes(file.read(0, LENGTH_BYTES, "header length").data, "little")
     room = file.size - LENGTH_BYTES
     if header_bytes > min(room, MAX_HEADER_BYTES):
         raise ModelFormatError(
@@ -67,60 +119,201 @@ def read_safetensors(path: str, *, mmap: bool = True) -> dict[str, Tensor]:
             + (" (what is left of the file)" if room < MAX_HEADER_BYTES else ""),
         )
     data_begin = LENGTH_BYTES + header_bytes
-    header_json = file[LENGTH_BYTES:data_begin].tobytes()
-    if header_json and not header_json.startswith(b"{"):
-        raise ModelFormatError(path, "header", f"begins with {header_json[:1]!r}, expected b'{{'")
-    header = parse_json_object(header_json, path, "header")
-    _check_metadata(header.pop("__metadata__", {}), path)
-    data = file[data_begin:]
-    spans = {name: _checked_span(entry, name, data.size, path) for name, entry in header.items()}
-    _check_cover(spans, data.size, path)
+    header = file.read(LENGTH_BYTES, data_begin, "header")
+    if header_bytes and header[0] != ord("{"):
+        raise ModelFormatError(
+            path, "header", f"begins with {bytes(header[:1].data)!r}, expected b'{{'"
+        )
+    with as_format_errors(path, "header"):
+        entries = _read_entries(_Header(str(header.data, "utf-8"), path), path)
+    data_bytes = file.size - data_begin
+    for name, entry in entries.items():
+        _check_span(entry, name, data_bytes, path)
+    _check_cover(entries, data_bytes, path)
     return {
-        name: Tensor(header[name]["dtype"], tuple(header[name]["shape"]), data[begin:end])
-        for name, (begin, end) in spans.items()
+        name: StoredTensor(name, dtype, shape, file, data_begin + begin, data_begin + end)
+        for name, (dtype, shape, begin, end) in entries.items()
     }
 
 
-def _check_metadata(metadata: Any, path: str) -> None:
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise ModelFormatError(path, "__metadata__", "expected an object of strings")
+class _Entry(NamedTuple):
+    """What a header says of a tensor; ``begin`` and ``end`` count from the end of the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
 
 
-def _checked_span(entry: Any, name: str, data_bytes: int, path: str) -> tuple[int, int]:
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+class _Header:
+    """A header in JSON, whose members are read one after another.
+
+    What is made of all of a long header at once would take twenty times its memory.
+    """
+
+    _white_space = re.compile(r"[ \t\n\r]*")
+
+    def __init__(self, text: str, path: str) -> None:
+        self._text = text
+        self._decoder = json_decoder(path, "header")
+        self._position = 0
+
+    def names(self) -> Iterator[str]:
+        """The name of each member of the object that begins here.
+
+        The value of each must be read, or passed, before the next name is asked for.
+        """
+        self._expect("{")
+        if not self.passes("}"):
+            while True:
+                name = self.string()
+                self._expect(":")
+                yield name
+                if self.passes("}"):
+                    break
+                self._expect(",")
+
+    def end(self) -> None:
+        """Expect nothing more."""
+        self._skip_white_space()
+        if self._position != len(self._text):
+            raise JSONDecodeError("Extra data", self._text, self._position)
+
+    def string(self) -> str:
+        """The string that begins here."""
+        if not self.is_at('"'):
+            raise JSONDecodeError("Expecting a string", self._text, self._position)
+        text: str
+        text, self._position = self._decoder.raw_decode(self._text, self._position)
+        return text
+
+    def value(self) -> tuple[Any, bool]:
+        """The value that begins here, and whether nothing can be read after it.
+
+        That is so of an array, and of an object that holds another one: neither is an entry.
+        """
+        self._skip_white_space()
+        begin = self._position
+        if not self._text.startswith(("{", "["), begin):
+            value, self._position = self._decoder.raw_decode(self._text, begin)
+            return value, False
+        furthest = begin + MAX_ENTRY_CHARACTERS
+        # Entries hold no other objects, and no brace in a string.
+        end = self._text.find("}", begin, furthest) + 1
+        if end and self._text[begin] == "{":
+            with suppress(JSONDecodeError):
+                value, length = self._decoder.raw_decode(self._text[begin:end])
+                self._position = begin + length
+                return value, False
+        value, _ = self._decoder.raw_decode(self._text[begin:furthest])
+        return value, True
+
+    def passes(self, mark: str) -> bool:
+        """Whether this stands here; if so, go beyond it."""
+        self._skip_white_space()
+        stands = self._text.startswith(mark, self._position)
+        if stands:
+            self._position += len(mark)
+        return stands
+
+    def is_at(self, mark: str) -> bool:
+        """Whether this stands here."""
+        self._skip_white_space()
+        return self._text.startswith(mark, self._position)
+
+    def _expect(self, mark: str) -> None:
+        if not self.passes(mark):
+            raise JSONDecodeError(f"Expecting {mark!r}", self._text, self._position)
+
+    def _skip_white_space(self) -> None:
+        found = self._white_space.match(self._text, self._position)
+        assert found is not None
+        self._position = found.end()
+
+
+def _read_entries(header: _Header, path: str) -> dict[str, _Entry]:
+    entries: dict[str, _Entry] = {}
+    passed: set[str] = set()
+    first_problem: ModelFormatError | None = None
+    for name in header.names():
+        if name in entries or name in passed:
+            raise repeated_key(name, path, "header")
+        if name == METADATA:
+            passed.add(name)
+            _check_metadata(header, path)
+            continue
+        value, is_last = header.value()
+        try:
+            entries[name] = _entry(value, name, path)
+        except ModelFormatError as problem:
+            if is_last:
+                raise
+            passed.add(name)  # whatever is wrong with the JSON is said before
+            first_problem = first_problem or problem
+    header.end()
+    if first_problem is not None:
+        raise first_problem
+    return entries
+
+
+def _check_metadata(header: _Header, path: str) -> None:
+    """Pass the metadata, which nothing here needs: null, or an object of strings."""
+    if header.passes("null"):
+        return
+    keys: set[str] = set()
+    if header.is_at("{"):
+        for key in header.names():
+            if key in keys:
+                raise repeated_key(key, path, "header")
+            keys.add(key)
+            if not header.is_at('"'):
+                break
+            header.string()
+        else:
+            return
+    raise ModelFormatError(path, METADATA, "expected an object of strings, or null")
+
+
+def _entry(value: Any, name: str, path: str) -> _Entry:
+    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
         raise ModelFormatError(path, name, "expected exactly dtype, shape and data_offsets")
-    dtype = entry["dtype"]
-    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+    dtype = value["dtype"]
+    if not isinstance(dtype, str) or dtype not in ITEM_BITS:
         raise ModelFormatError(
-            path, name, f"dtype {dtype!r:.80} is not one of {', '.join(ITEM_BYTES)}"
+            path, name, f"dtype {dtype!r:.80} is not one of {', '.join(ITEM_BITS)}"
         )
-    shape = entry["shape"]
+    shape = value["shape"]
     if not isinstance(shape, list) or not all(map(_is_size, shape)):
         raise ModelFormatError(path, name, f"shape {shape!r:.80} is not a list of sizes")
-    offsets = entry["data_offsets"]
+    offsets = value["data_offsets"]
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
         raise ModelFormatError(path, name, f"data_offsets {offsets!r:.80} are not two offsets")
-    begin, end = offsets
+    return _Entry(dtype, tuple(shape), *offsets)
+
+
+def _check_span(entry: _Entry, name: str, data_bytes: int, path: str) -> None:
+    begin, end = entry.begin, entry.end
     if not begin <= end <= data_bytes:
         raise ModelFormatError(
-            path, name, f"data_offsets {offsets} do not lie in the {data_bytes} bytes of data"
+            path, name, f"data_offsets {[begin, end]} do not lie in the {data_bytes} bytes of data"
         )
-    if _bytes_of(dtype, shape, end - begin) != end - begin:
+    if _bits_of(entry, 8 * (end - begin)) != 8 * (end - begin):
         raise ModelFormatError(
-            path, name, f"{end - begin} bytes of data, expected {dtype} {shape!r:.80}"
+            path,
+            name,
+            f"{end - begin} bytes of data, expected {entry.dtype} {list(entry.shape)!r:.80}",
         )
-    return begin, end
 
 
-def _bytes_of(dtype: str, shape: list[int], limit: int) -> int:
-    """Bytes of a tensor; some number above ``limit`` if they are more.
+def _bits_of(entry: _Entry, limit: int) -> int:
+    """Bits of a tensor; some number above ``limit`` if they are more.
 
     The product of all the sizes that a header has room for would take seconds.
     """
-    if 0 in shape:
+    if 0 in entry.shape:
         return 0
-    product = ITEM_BYTES[dtype]
-    for size in shape:
+    product = ITEM_BITS[entry.dtype]
+    for size in entry.shape:
         product *= size
         if product > limit:
             break
@@ -131,15 +324,15 @@ def _is_size(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
 
-def _check_cover(spans: dict[str, tuple[int, int]], data_bytes: int, path: str) -> None:
+def _check_cover(entries: dict[str, _Entry], data_bytes: int, path: str) -> None:
     covered = 0
-    for name, (begin, end) in sorted(spans.items(), key=lambda item: item[1]):
-        if begin != covered:
-            what = "overlaps the tensor before" if begin < covered else "leaves a gap before"
+    for name, entry in sorted(entries.items(), key=lambda item: item[1][2:]):
+        if entry.begin != covered:
+            what = "overlaps the tensor before" if entry.begin < covered else "leaves a gap before"
             raise ModelFormatError(
-                path, name, f"begins at {begin} and {what} it, which ends at {covered}"
+                path, name, f"begins at {entry.begin} and {what} it, which ends at {covered}"
             )
-        covered = end
+        covered = entry.end
     if covered != data_bytes:
         raise ModelFormatError(
             path, "data", f"tensors end at {covered}, the file's data at {data_bytes}"

@@ -9,9 +9,12 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from nibblevec.formats.safetensors import read_safetensors, write_safetensors
+from nibblevec.formats.folder import TENSORS_NAME, ModelFolder
+from nibblevec.formats.safetensors import write_safetensors
 from nibblevec.formats.tensors import (
     FLOAT_TYPES,
+    MAPPING_TENSOR,
+    WEIGHTS_TENSOR,
     float64_tensor_of_table,
     rules_of,
     table_of,
@@ -22,9 +25,8 @@ from nibblevec.model import IMPLIED_PROMPT_NAMES, Model, Normalization, Tokenize
 from nibblevec.model_files import (
     ModelFormatError,
     json_type,
-    parse_json_array,
-    parse_json_object,
-    read_file,
+    read_json_array,
+    read_json_object,
 )
 from nibblevec.output_files import write_file
 from nibblevec.similarity import SIMILARITY_FUNCTIONS
@@ -32,7 +34,7 @@ from nibblevec.tokenizer import NO_RULES
 
 MODULES_NAME = "modules.json"
 SETTINGS_NAME = "config_sentence_transformers.json"
-MODEL_NAME = "model.safetensors"
+MODEL_NAME = TENSORS_NAME
 # How torch saved before; it may hold any code.
 PICKLED_NAME = "pytorch_model.bin"
 MODULE_CONFIG_NAME = "config.json"
@@ -95,7 +97,7 @@ def module_types(folder: str) -> list[str]:
     return [module.type for module in _read_modules(folder)]
 
 
-def load(folder: str, *, mmap: bool = True) -> Model:
+def load(folder: ModelFolder) -> Model:
     """Load a `StaticEmbedding`.
 
     Args:
@@ -104,21 +106,60 @@ def load(folder: str, *, mmap: bool = True) -> Model:
             ``embedding.weight`` [rows, dim] (float32, float16, bfloat16 or float64), or with
             ``embeddings``, ``mapping`` and ``weights`` as Model2Vec has them. May hold
             ``config_sentence_transformers.json``.
-        mmap: map the table into memory instead of reading it.
 
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
         ModelFormatError: a module is another one, a tensor is missing or of another type or shape,
             or a setting is not what it must be.
     """
-    embedding, *others = _read_modules(folder)
-    normalization = _normalization(others, folder)
-    tokenizer = TokenizerJson.in_folder(embedding.folder)
+    embedding, *others = _read_modules(folder.path)
+    normalization = _normalization(others, folder.path)
     path = os.path.join(embedding.folder, MODEL_NAME)
     pickled = os.path.join(embedding.folder, PICKLED_NAME)
     if os.path.lexists(pickled) and not os.path.lexists(path):
         raise ModelFormatError(pickled, "weights", f"pickles are not read; save as {MODEL_NAME}")
-    tensors = read_safetensors(path, mmap=mmap)
+    is_here = embedding.folder == os.path.normpath(folder.path)
+    place = folder if is_here else ModelFolder(embedding.folder, mmap=folder.mmap)
+    return _model("StaticEmbedding of sentence-transformers", folder, place, normalization)
+
+
+def is_bare(folder: ModelFolder) -> bool:
+    """Whether a folder holds a `StaticEmbedding` and no ``modules.json``.
+
+    It is what that module's own ``load`` takes, its tensors alone.
+
+    Raises:
+        OSError: the tensors cannot be read, or are not in a regular file.
+        ModelFormatError: they are not in a safetensors file.
+    """
+    if folder.has(MODULES_NAME):
+        return False
+    names = set(folder.tensors)
+    of_model2vec = {TABLE_TENSOR, MAPPING_TENSOR, WEIGHTS_TENSOR}
+    return names == {WEIGHT_TENSOR} or (TABLE_TENSOR in names and names <= of_model2vec)
+
+
+def load_bare(folder: ModelFolder) -> Model:
+    """Load what `StaticEmbedding.save` writes: one module of a model, or one route of a Router.
+
+    Args:
+        folder: holds ``tokenizer.json`` and ``model.safetensors`` as `load` takes them, with no
+            other tensors. May hold ``config_sentence_transformers.json``.
+
+    Raises:
+        OSError: a file is missing, cannot be read, or is not a regular file.
+        ModelFormatError: a tensor is of another type or shape, or a setting is not what it must be.
+    """
+    return _model("StaticEmbedding of sentence-transformers, bare", folder, folder, None)
+
+
+def _model(
+    layout: str, folder: ModelFolder, place: ModelFolder, normalization: Normalization | None
+) -> Model:
+    """The model whose tensors and tokenizer are in one folder, and its settings in another."""
+    tokenizer = TokenizerJson.in_folder(place.path)
+    path = os.path.join(place.path, MODEL_NAME)
+    tensors = place.tensors or place.open_tensors(MODEL_NAME)
     name, rules = WEIGHT_TENSOR, NO_RULES
     if TABLE_TENSOR in tensors and WEIGHT_TENSOR not in tensors:
         name = TABLE_TENSOR
@@ -126,13 +167,13 @@ def load(folder: str, *, mmap: bool = True) -> Model:
     if name == TABLE_TENSOR:
         rules = rules_of(tensors, table.rows, path)
     return Model(
-        "StaticEmbedding of sentence-transformers",
+        layout,
         table,
         tokenizer,
         normalization=normalization,
         token_rules=rules,
         wide_sums=tensors[name].dtype == "F64",
-        **read_settings(folder, table.dim)._asdict(),
+        **read_settings(folder.path, table.dim)._asdict(),
     )
 
 
@@ -147,7 +188,7 @@ def read_settings(folder: str, dim: int) -> Settings:
     path = os.path.join(folder, SETTINGS_NAME)
     if not os.path.lexists(path):
         return Settings({}, None, None, None)
-    content = parse_json_object(read_file(path), path, "settings")
+    content = read_json_object(path, "settings")
 
     def refuse(field: str, expected: str, value: object) -> ModelFormatError:
         problem = f"expected {expected}, found {json_type(value)} {value!r:.40}"
@@ -267,7 +308,7 @@ def _read_modules(folder: str) -> list[Module]:
     path = os.path.join(folder, MODULES_NAME)
     if not os.path.lexists(path):
         return []
-    entries = parse_json_array(read_file(path), path, "modules")
+    entries = read_json_array(path, "modules")
     modules = []
     for number, entry in enumerate(entries):
         kind = entry.get("type") if isinstance(entry, dict) else None
@@ -297,7 +338,7 @@ def _normalization(modules: list[Module], folder: str) -> Normalization | None:
             )
     config_path = os.path.join(modules[0].folder, MODULE_CONFIG_NAME)
     if os.path.lexists(config_path):
-        content: dict[str, Any] = parse_json_object(read_file(config_path), config_path, "config")
+        content: dict[str, Any] = read_json_object(config_path, "config")
         for field in ("module_input_name", "module_output_name"):
             value = content.get(field)
             if value not in (None, EMBEDDING_NAME):

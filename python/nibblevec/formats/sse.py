@@ -6,8 +6,10 @@ Source: the published quantised model's loader.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from nibblevec.formats.safetensors import Tensor, read_safetensors, write_safetensors
+from nibblevec.formats.folder import TENSORS_NAME, ModelFolder
+from nibblevec.formats.safetensors import StoredTensor, Tensor, read_safetensors, write_safetensors
 from nibblevec.formats.sentence_transformers import read_settings, says_something, write_settings
 from nibblevec.formats.tensors import (
     FLOAT_TYPES,
@@ -22,16 +24,19 @@ from nibblevec.output_files import write_file
 from nibblevec.table import Table
 from nibblevec.tokenizer import id_count
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # Despite its name not ggml's Q4_K: nibbles with one scale a row, see `Table.from_buffer`.
 TABLE_NAME = "embedding.q4_k_m.bin"
 HEAD_NAME = "model_rest.safetensors"
-FLOAT_NAME = "model.safetensors"
+FLOAT_NAME = TENSORS_NAME
 
 WEIGHT_TENSOR = "embedding.weight"
 HEAD_TENSORS = ("dyt.alpha", "dyt.beta", "dyt.bias")
 
 
-def load_quantized(folder: str, *, mmap: bool = True) -> Model:
+def load_quantized(folder: ModelFolder) -> Model:
     """Load a quantised SSE model.
 
     Args:
@@ -39,7 +44,6 @@ def load_quantized(folder: str, *, mmap: bool = True) -> Model:
             ``model_rest.safetensors`` (``dyt.alpha``, ``dyt.beta``, ``dyt.bias``, float32 [dim])
             and ``tokenizer.json``; may hold ``config_sentence_transformers.json``. The table says
             nothing of its rows: they are compared with the tokens when the tokenizer is loaded.
-        mmap: map the table into memory instead of reading it.
 
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
@@ -47,11 +51,11 @@ def load_quantized(folder: str, *, mmap: bool = True) -> Model:
             head is not finite, the head's tensors are missing, of another type or length, or see
             `nibblevec.formats.sentence_transformers.read_settings`.
     """
-    tokenizer = TokenizerJson.in_folder(folder)
-    head = read_head(os.path.join(folder, HEAD_NAME))
-    table_path = os.path.join(folder, TABLE_NAME)
+    tokenizer = TokenizerJson.in_folder(folder.path)
+    head = read_head(os.path.join(folder.path, HEAD_NAME))
+    table_path = os.path.join(folder.path, TABLE_NAME)
     try:
-        table = Table.from_buffer(map_file(table_path, mmap=mmap), dim=len(head.alpha))
+        table = Table.from_buffer(map_file(table_path, mmap=folder.mmap), dim=len(head.alpha))
     except ValueError as error:
         raise ModelFormatError(table_path, "table", str(error)) from None
     return Model(
@@ -60,46 +64,45 @@ def load_quantized(folder: str, *, mmap: bool = True) -> Model:
         tokenizer,
         head,
         headerless_table=table_path,
-        **read_settings(folder, table.dim)._asdict(),
+        **read_settings(folder.path, table.dim)._asdict(),
     )
 
 
-def load_float(folder: str, *, mmap: bool = True) -> Model:
+def load_float(folder: ModelFolder) -> Model:
     """Load a float SSE model.
 
     Args:
         folder: holds ``model.safetensors`` (``embedding.weight`` [rows, dim], ``dyt.alpha``,
             ``dyt.beta``, ``dyt.bias`` [dim], each float32, float16 or bfloat16) and
             ``tokenizer.json``; may hold ``config_sentence_transformers.json``.
-        mmap: map the table into memory instead of reading it.
 
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
         ModelFormatError: a tensor is missing, of another type or shape, a value of the head is not
             finite, or see `nibblevec.formats.sentence_transformers.read_settings`.
     """
-    tokenizer = TokenizerJson.in_folder(folder)
-    path = os.path.join(folder, FLOAT_NAME)
-    tensors = read_safetensors(path, mmap=mmap)
-    head = head_of(tensors, FLOAT_TYPES, path)
-    table = table_of(tensors, WEIGHT_TENSOR, FLOAT_TYPES, path, dim=len(head.alpha))
-    return Model("SSE, float", table, tokenizer, head, **read_settings(folder, table.dim)._asdict())
+    tokenizer = TokenizerJson.in_folder(folder.path)
+    path = os.path.join(folder.path, FLOAT_NAME)
+    head = head_of(folder.tensors, FLOAT_TYPES, path)
+    table = table_of(folder.tensors, WEIGHT_TENSOR, FLOAT_TYPES, path, dim=len(head.alpha))
+    return Model(
+        "SSE, float", table, tokenizer, head, **read_settings(folder.path, table.dim)._asdict()
+    )
 
 
-def is_quantized(folder: str) -> bool:
+def is_quantized(folder: ModelFolder) -> bool:
     """Whether a folder holds a quantised SSE model."""
-    return os.path.lexists(os.path.join(folder, TABLE_NAME))
+    return folder.has(TABLE_NAME)
 
 
-def is_float(folder: str) -> bool:
+def is_float(folder: ModelFolder) -> bool:
     """Whether a folder's tensors hold a Dynamic Tanh, which makes it a float SSE model.
 
     Raises:
         OSError: the file cannot be read, or is not a regular file.
         ModelFormatError: it is not a safetensors file.
     """
-    path = os.path.join(folder, FLOAT_NAME)
-    return os.path.lexists(path) and any(name.startswith("dyt.") for name in read_safetensors(path))
+    return any(name.startswith("dyt.") for name in folder.tensors)
 
 
 def read_head(path: str) -> Head:
@@ -112,7 +115,7 @@ def read_head(path: str) -> Head:
     return head_of(read_safetensors(path, mmap=False), ("F32",), path)
 
 
-def head_of(tensors: dict[str, Tensor], dtypes: tuple[str, ...], path: str) -> Head:
+def head_of(tensors: Mapping[str, StoredTensor], dtypes: tuple[str, ...], path: str) -> Head:
     """The Dynamic Tanh among the tensors of a file.
 
     Raises:

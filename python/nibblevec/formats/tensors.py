@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.formats.safetensors import Tensor
+from nibblevec.formats.safetensors import StoredTensor, Tensor
 from nibblevec.model_files import ModelFormatError
 from nibblevec.table import RowFormat, Table
 from nibblevec.tokenizer import TokenRules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Of a vector of a head. It bounds what is read of one before anything else tells its length.
+MAX_DIMS = 1 << 20
+
+# Of rows and weights of tokens: a `tokenizer.json` of the greatest size has room for fewer tokens.
+MAX_TOKENS = 1 << 25
 
 FLOAT_TYPES = ("F32", "F16", "BF16")
 
@@ -32,7 +41,7 @@ NUMPY_TYPES = {
 INTEGER_TYPES = tuple(name for name in NUMPY_TYPES if name[0] in "IU")
 
 
-def tensor_named(tensors: dict[str, Tensor], name: str, path: str) -> Tensor:
+def tensor_named(tensors: Mapping[str, StoredTensor], name: str, path: str) -> StoredTensor:
     """The tensor of this name.
 
     Raises:
@@ -45,7 +54,7 @@ def tensor_named(tensors: dict[str, Tensor], name: str, path: str) -> Tensor:
 
 
 def table_of(
-    tensors: dict[str, Tensor],
+    tensors: Mapping[str, StoredTensor],
     name: str,
     dtypes: tuple[str, ...],
     path: str,
@@ -78,9 +87,10 @@ def table_of(
         raise ModelFormatError(
             path, name, f"shape {list(shape)!r:.80}, expected [rows, {dims}], not empty"
         )
-    data = tensor.data
     if tensor.dtype == "F64":
         data = _narrowed(tensor, name, path).reshape(-1).view(np.uint8)
+    else:
+        data = tensor.data
     try:
         return Table.from_buffer(
             data, dim=shape[1], format=ROW_FORMATS.get(tensor.dtype, "float32")
@@ -90,25 +100,32 @@ def table_of(
 
 
 def float32_vector(
-    tensors: dict[str, Tensor], name: str, dtypes: tuple[str, ...], path: str
+    tensors: Mapping[str, StoredTensor], name: str, dtypes: tuple[str, ...], path: str
 ) -> NDArray[np.float32]:
-    """A vector of finite numbers, float32 [n], n > 0.
+    """A vector of finite numbers, float32 [dims], dims > 0.
 
     Raises:
         ModelFormatError: see `float_vector`.
     """
-    return float_vector(tensors, name, dtypes, path).astype(np.float32, copy=False)
+    vector = float_vector(tensors, name, dtypes, path, max_length=MAX_DIMS)
+    return vector.astype(np.float32, copy=False)
 
 
 def float_vector(
-    tensors: dict[str, Tensor], name: str, dtypes: tuple[str, ...], path: str
+    tensors: Mapping[str, StoredTensor],
+    name: str,
+    dtypes: tuple[str, ...],
+    path: str,
+    *,
+    max_length: int,
 ) -> NDArray[np.floating[Any]]:
-    """A vector of finite numbers, float64 [n] where the tensor is, else float32 [n], n > 0.
+    """A vector of finite numbers, float64 [n] where the tensor is, else float32 [n].
 
     Raises:
-        ModelFormatError: it is missing, has another type or shape, or holds an inf or a NaN.
+        ModelFormatError: it is missing, has another type or shape, no number or more than
+            ``max_length``, or holds an inf or a NaN.
     """
-    tensor = _vector(tensors, name, dtypes, path)
+    tensor = _vector(tensors, name, dtypes, path, max_length)
     vector = _numbers(tensor)
     finite = np.isfinite(vector)
     if not finite.all():
@@ -119,15 +136,17 @@ def float_vector(
     return vector
 
 
-def row_numbers(tensors: dict[str, Tensor], name: str, rows: int, path: str) -> NDArray[np.uint32]:
+def row_numbers(
+    tensors: Mapping[str, StoredTensor], name: str, rows: int, path: str
+) -> NDArray[np.uint32]:
     """A vector of numbers of rows, uint32 [n], n > 0.
 
     Raises:
         ModelFormatError: it is missing, not of integers, has another shape, or a number is not
             one of ``rows`` rows.
     """
-    tensor = _vector(tensors, name, INTEGER_TYPES, path)
-    numbers = np.frombuffer(tensor.data.tobytes(), NUMPY_TYPES[tensor.dtype])
+    tensor = _vector(tensors, name, INTEGER_TYPES, path, MAX_TOKENS)
+    numbers = tensor.read().view(NUMPY_TYPES[tensor.dtype])
     good = (numbers >= 0) & (numbers < rows)
     if not good.all():
         position = int(np.argmin(good))
@@ -139,7 +158,9 @@ def row_numbers(tensors: dict[str, Tensor], name: str, rows: int, path: str) -> 
     return numbers.astype(np.uint32)
 
 
-def rules_of(tensors: dict[str, Tensor], rows: int, path: str, *, prefix: str = "") -> TokenRules:
+def rules_of(
+    tensors: Mapping[str, StoredTensor], rows: int, path: str, *, prefix: str = ""
+) -> TokenRules:
     """The row of each token, ``mapping``, and its weight, ``weights``, where a file has them.
 
     Args:
@@ -157,7 +178,9 @@ def rules_of(tensors: dict[str, Tensor], rows: int, path: str, *, prefix: str = 
     if mapping in tensors:
         row_of_id = row_numbers(tensors, mapping, rows, path)
     if weights in tensors:
-        weight_of_id = float_vector(tensors, weights, (*FLOAT_TYPES, "F64"), path)
+        weight_of_id = float_vector(
+            tensors, weights, (*FLOAT_TYPES, "F64"), path, max_length=MAX_TOKENS
+        )
         ids = rows if row_of_id is None else len(row_of_id)
         if len(weight_of_id) != ids:
             other = "the table has rows" if row_of_id is None else f"{mapping} has"
@@ -167,7 +190,13 @@ def rules_of(tensors: dict[str, Tensor], rows: int, path: str, *, prefix: str = 
     return TokenRules(row_of_id=row_of_id, weight_of_id=weight_of_id)
 
 
-def _vector(tensors: dict[str, Tensor], name: str, dtypes: tuple[str, ...], path: str) -> Tensor:
+def _vector(
+    tensors: Mapping[str, StoredTensor],
+    name: str,
+    dtypes: tuple[str, ...],
+    path: str,
+    max_length: int,
+) -> StoredTensor:
     tensor = tensor_named(tensors, name, path)
     if tensor.dtype not in dtypes or len(tensor.shape) != 1 or tensor.shape[0] == 0:
         raise ModelFormatError(
@@ -176,20 +205,24 @@ def _vector(tensors: dict[str, Tensor], name: str, dtypes: tuple[str, ...], path
             f"{tensor.dtype} {list(tensor.shape)!r:.80}, expected {' or '.join(dtypes)} with one"
             " dimension, not empty",
         )
+    if tensor.shape[0] > max_length:
+        raise ModelFormatError(
+            path, name, f"length {tensor.shape[0]}, expected at most {max_length}"
+        )
     return tensor
 
 
-def _numbers(tensor: Tensor) -> NDArray[np.floating[Any]]:
+def _numbers(tensor: StoredTensor) -> NDArray[np.floating[Any]]:
     """Floats in the tensor's shape: float64 as they are, others as float32."""
-    raw = tensor.data.tobytes()  # a copy is aligned
+    raw = tensor.read()
     if tensor.dtype == "BF16":
-        bits = np.frombuffer(raw, "<u2").astype(np.uint32) << 16
+        bits = raw.view("<u2").astype(np.uint32) << 16
         return bits.view(np.float32).reshape(tensor.shape)
-    numbers = np.frombuffer(raw, NUMPY_TYPES[tensor.dtype]).reshape(tensor.shape)
+    numbers = raw.view(NUMPY_TYPES[tensor.dtype]).reshape(tensor.shape)
     return numbers.astype(np.float64 if tensor.dtype == "F64" else np.float32)
 
 
-def _narrowed(tensor: Tensor, name: str, path: str) -> NDArray[np.float32]:
+def _narrowed(tensor: StoredTensor, name: str, path: str) -> NDArray[np.float32]:
     """float64 as float32."""
     numbers = _numbers(tensor)
     with np.errstate(over="ignore"):

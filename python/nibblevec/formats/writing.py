@@ -77,7 +77,7 @@ def fitting_layout(model: Model, path: str) -> str:
     return "model2vec" if model.token_rules.drops_unknown else "static"
 
 
-def save_unchanged(model: Model, path: str) -> None:
+def save_unchanged(model: Model, path: str, *, mmap: bool = True) -> None:
     """Write a model so that it gives, when it is loaded, the vectors that it gives now.
 
     Rows in a format that the layout does not hold become float32, the weights that they stand for.
@@ -85,6 +85,7 @@ def save_unchanged(model: Model, path: str) -> None:
     Args:
         model: any model.
         path: a file if it ends in ``.gguf``, else a folder.
+        mmap: as for `save_model`.
 
     Raises:
         OSError: it cannot be written.
@@ -96,7 +97,7 @@ def save_unchanged(model: Model, path: str) -> None:
     layout = fitting_layout(model, path)
     row_format = _exact_format(model, layout)
     _warn_of_growth(model, path, layout, row_format)
-    save_model(model, path, layout, row_format, unchanged=True)
+    save_model(model, path, layout, row_format, unchanged=True, mmap=mmap)
 
 
 def _exact_format(model: Model, layout: str) -> str:
@@ -157,6 +158,7 @@ def save_model(
     *,
     threads: int | None = None,
     unchanged: bool = False,
+    mmap: bool = True,
 ) -> None:
     """Write a model; what is there under its name is replaced when all is written.
 
@@ -167,6 +169,7 @@ def save_model(
         row_format: what the table is written in, one of the layout's; None: what it is in.
         threads: to pack a table, at most so many; None means all that this process may use.
         unchanged: refuse where all but the rows would lose precision too, as by another norm.
+        mmap: map the table that was written into memory to check it, instead of reading it.
 
     Raises:
         OSError: it cannot be written.
@@ -191,12 +194,12 @@ def save_model(
         with written_file(path) as file:
             written.write(model, file)
             file.flush()
-            _check(file.name, written.words, source if unchanged else None)
+            _check(file.name, written.words, source if unchanged else None, mmap=mmap)
         return
     with written_folder(path, DECISIVE_NAMES, _other_names) as folder:
         written.write(model, folder)
         write_ranges(model.ranges, folder)
-        _check(folder, written.words, source if unchanged else None)
+        _check(folder, written.words, source if unchanged else None, mmap=mmap)
 
 
 def _takes_row_by_id(model: Model, layout: str, row_format: str | None) -> bool:
@@ -237,14 +240,14 @@ def _other_names(folder: str) -> tuple[str, ...]:
     return (*OTHER_NAMES, model2vec.CONFIG_NAME) if is_old_config else OTHER_NAMES
 
 
-def _check(unfinished: str, layout: str, source: Model | None) -> None:
+def _check(unfinished: str, layout: str, source: Model | None, *, mmap: bool) -> None:
     """Refuse to put in the place of a model what cannot be loaded, or is another than ``source``.
 
     Raises:
         ValueError: it cannot (the file, which nobody will see, is not named), or it is.
     """
     try:
-        written = load_model(unfinished)
+        written = load_model(unfinished, mmap=mmap)
         written.load_tokenizer(warns=False)
     except ModelFormatError as error:
         problem = f"what was written cannot be loaded: {error.field}: {error.problem}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ import click
 from nibblevec import batch
 from nibblevec.file_kinds import is_json_lines
 from nibblevec.precision import PRECISIONS, checked_precision, has_ranges, ranges_in_words
+from nibblevec.printing import printable
 from nibblevec.progress import ProgressBar, lenient_stderr
 
 if TYPE_CHECKING:
@@ -50,18 +52,40 @@ class _Commands(click.Group):
         with lenient_stderr():  # words on it decide nothing, least of all an exit code
             return super().main(*arguments, **options)
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _printable_errors():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _printable_errors():
+                return super().invoke(ctx)
         except (ImportError, OSError, ValueError) as error:
             _discard_unwritten()
             if isinstance(error, batch.InputKindError):  # wrong usage, found where it was read
-                raise click.UsageError(str(error)) from error
+                raise click.UsageError(printable(str(error))) from error
             if isinstance(error, BrokenPipeError):
                 raise  # click ends quietly when the reader of stdout went away
-            if isinstance(error, NotADirectoryError):
-                raise click.ClickException(f"{error.filename}: not a folder") from error
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(_in_words(error))) from error
+
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    """Errors of click quote names and arguments as they are, which may come from anywhere."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = printable(error.message)
+        raise
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, NotADirectoryError):
+        words = error.strerror or ""
+        if words == os.strerror(errno.ENOTDIR):
+            words = "not a folder"
+        return f"{error.filename}: {words}"
+    return str(error)
 
 
 def _discard_unwritten() -> None:
@@ -432,10 +456,15 @@ def evaluate(
         )
         if not quiet:
             sizes = ", ".join(f"{count} {what}" for what, count in results[-1].sizes.items())
-            click.echo(f"{name}: {sizes} in {time.perf_counter() - begin:.2f} s", err=True)
+            click.echo(
+                f"{printable(name)}: {sizes} in {time.perf_counter() - begin:.2f} s", err=True
+            )
     if as_json:
         content = evaluation.as_json(model, encoder.similarity_fn_name, results)
-        click.echo(batch.readable_json(content, indent=2))
+        lines = batch.readable_json(content, indent=2)
+        if printable(lines) != lines.replace("\n", "\\n"):  # then escaped as JSON escapes
+            lines = json.dumps(content, indent=2)
+        click.echo(lines)
     else:
         click.echo(evaluation.as_table(results))
 
@@ -515,7 +544,7 @@ def _tokens_in_words(rules: TokenRules, max_length: int | None) -> str:
 def _print_lines(lines: Mapping[str, object]) -> None:
     for name, value in lines.items():
         if value not in (None, ""):
-            click.echo(f"{name + ':':<13}{value}")
+            click.echo(f"{name + ':':<13}{printable(str(value))}")
 
 
 @main.command()

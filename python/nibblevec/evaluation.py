@@ -24,6 +24,7 @@ from nibblevec.precision import (
     numbers,
     stored_ranges,
 )
+from nibblevec.printing import printable
 from nibblevec.similarity import most_similar, similarity_pairwise
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def read_retrieval_set(folder: str, *, split: str | None = None, name: str) -> R
     for document, number, record in _records_by_id(path):
         if document in documents:
             what = f"the id {document!r:.80} was there before, this document takes its place"
-            logging.getLogger(__name__).warning("%s, line %d: %s", path, number, what)
+            logging.getLogger(__name__).warning("%s, line %d: %s", printable(path), number, what)
         text = text_under("text", record, path, number)
         title = ""
         if record.get("title") is not None:
@@ -233,7 +234,7 @@ def read_retrieval_set(folder: str, *, split: str | None = None, name: str) -> R
         raise InputError(f"{first_unknown}, nor that of any other relevant one")
     if unknown:
         what = f"{unknown} judgements are of such documents, which count as not found"
-        logging.getLogger(__name__).warning("%s; %s", first_unknown, what)
+        logging.getLogger(__name__).warning("%s; %s", printable(first_unknown), what)
     return RetrievalSet(
         name, documents, {query: queries[query] for query in judgements}, judgements
     )
@@ -647,7 +648,7 @@ def _header(result: Result) -> list[str]:
 
 def _row(result: Result) -> list[str]:
     numbers = [f"{value:.4f}" for value in result.measures.values()]
-    return [result.data, str(result.dims), result.precision, *numbers]
+    return [printable(result.data), str(result.dims), result.precision, *numbers]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -422,6 +422,8 @@ def evaluate(
 
     Needs the extra "eval": pip install 'nibblevec[eval]'.
     """
+    import json
+
     from nibblevec import Encoder, evaluation
 
     _check_sets(data, split, skip_identical_ids)

@@ -353,7 +353,7 @@ def write_safetensors(path: str, tensors: dict[str, Tensor]) -> None:
         OSError: the file exists, or cannot be written (names it).
     """
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    in_order = sorted(tensors, key=lambda name: -ITEM_BYTES[tensors[name].dtype])
+    in_order = sorted(tensors, key=lambda name: -ITEM_BITS[tensors[name].dtype])
     end = 0
     for name, tensor in ((name, tensors[name]) for name in in_order):
         begin, end = end, end + tensor.data.nbytes

@@ -29,10 +29,12 @@ def test_some_docstrings_hold_examples() -> None:
     assert sum(bool(test.examples) for module in modules for test in finder.find(module)) >= 3
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/coming-from.md", "docs/model.md"])
-def test_examples_of_documents(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "least"), [("README.md", 2), ("docs/coming-from.md", 2), ("docs/model.md", 1)]
+)
+def test_examples_of_documents(name: str, least: int) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
-    assert len(blocks) >= 2
+    assert len(blocks) >= least
     for block in blocks:
         names: dict[str, object] = {}
         exec(compile(block, name, "exec"), names)

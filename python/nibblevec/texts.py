@@ -52,7 +52,9 @@ def taken_texts(
     check_options(nulls, errors)
     texts = (inputs,) if isinstance(inputs, str) else _listed(inputs)
     if nulls == "empty":
-        texts = tuple("" if is_missing(text) else text for text in texts)
+        texts = tuple(
+            text if isinstance(text, str) or not is_missing(text) else "" for text in texts
+        )
     if errors == "replace":
         texts = tuple(map(without_surrogates, texts))
     return texts

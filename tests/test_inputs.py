@@ -319,6 +319,9 @@ def test_unicode_in_other_units(
         (b"tea\ncup\0hot\n", "in.txt, line 2: a NUL at byte 4 (byte 8 of all); where texts are"),
         (b"tea\0cup\0hot tea\0", "tr '\\0' '\\n' < in.txt > in.new.txt makes lines of them"),
         (b"\0", "in.txt, line 1: a NUL at byte 1"),
+        (bytes(9000), "in.txt, line 1: a NUL at byte 1"),
+        (b"tea\n\x01\x02\xfe\n", "line 2: not UTF-8: 0xfe (invalid start byte) at byte 3"),
+        (b"tea\n\x01\x02\xfe\n", "control characters tell that it is no text of another encoding"),
         (
             b"tea\rcup\rhot\r",
             "in.txt, line 1: its lines end in CR alone (the first at character 4)",

@@ -249,6 +249,8 @@ def _decoded(block: bytes, name: str, lines_before: int, bytes_before: int) -> s
     elif problem == "a NUL":
         command = _by_command("tr '\\0' '\\n'", name)
         way_out = f"where texts are divided by NULs, {command} makes lines of them"
+    elif problem.startswith("not UTF-8:") and file_kinds.has_control_characters(block):
+        way_out = "control characters tell that it is no text of another encoding either"
     else:
         command = _by_command(f"iconv -f {known} -t UTF-8", name)
         way_out = f"{command} makes UTF-8 of it, if its encoding is {known}"

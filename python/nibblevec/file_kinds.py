@@ -239,13 +239,18 @@ def kind_by_content(head: bytes) -> tuple[str, Kind] | None:
         head: its first `HEAD_BYTES`, or as many as there are.
     """
     signatures: tuple[_Magic, ...] = (*_SIGNATURES, *_MARKUP)
-    if len(head.translate(None, _NOT_IN_TEXTS)) < len(head):
+    if has_control_characters(head):
         signatures += _SIGNATURES_OF_LETTERS
     head = head.removeprefix(b"\xef\xbb\xbf")
     for magic in signatures:
         if head.startswith(magic.signatures, magic.place):
             return magic.format, magic.kind
     return None
+
+
+def has_control_characters(content: bytes) -> bool:
+    """Whether it has some that texts of whatever encoding do not have."""
+    return len(content.translate(None, _NOT_IN_TEXTS)) < len(content)
 
 
 def way_out(kind: Kind, path: str | None) -> str:
@@ -286,8 +291,8 @@ def foreign_encoding(content: bytes) -> str | None:
     most = len(content) // 4
     if not (sum(zeros) >= most or (sum(zeros) >= 8 and sum(zeros) * 25 >= len(content))):
         return None
-    for name, filled in (("UTF-32LE", (2, 3)), ("UTF-32BE", (0, 1))):
-        if all(zeros[place] >= 0.9 * most for place in filled) and most > 0:
+    for name, lowest, filled in (("UTF-32LE", 0, (2, 3)), ("UTF-32BE", 3, (0, 1))):
+        if min(zeros[place] for place in filled) >= 0.9 * most > 9 * zeros[lowest]:
             return name
     for name, filled in (("UTF-16LE", (1, 3)), ("UTF-16BE", (0, 2))):
         if sum(zeros[place] for place in filled) >= 0.95 * sum(zeros) > 0:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -158,11 +158,15 @@ def test_only_the_table_is_mapped(tmp_path: Path, maps: Maps, make: Callable[[Pa
 
 
 class CutFile(ModelFile):
-    """A file that is cut to half between the moment when it is opened and its first reading."""
+    """A file that is cut, once, between the moment when it is opened and its reading."""
+
+    cut: ClassVar[set[str]] = set()
 
     def __init__(self, path: str, *, mmap: bool = False) -> None:
         super().__init__(path, mmap=mmap)
-        os.truncate(path, self.size // 2)
+        if path not in self.cut:
+            self.cut.add(path)
+            os.truncate(path, self.size // 2 - 1)  # no whole number of rows
 
 
 @pytest.mark.parametrize("mmap", [True, False])
@@ -411,7 +415,7 @@ def test_bounds_of_headers() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        b'{"a": {"x": ' + b"[" + b"[]," * 3_000_000 + b"[]]}}",
+        b'{"a": {"x": ' + b"[" + b"[]," * 1_500_000 + b"[]]}}",
         b'{"a": ' + b"[" + b"{}," * 3_000_000 + b"{}]}",
         b'{"__metadata__": {"a": [' + b"[]," * 3_000_000 + b"[]]}}",
         b'{"__metadata__": {"' + b'a": "", "' * 1_000_000 + b'b": ""}}',
@@ -420,7 +424,7 @@ def test_bounds_of_headers() -> None:
     ids=["lists", "objects", "metadata", "keys", "entries"],
 )
 def test_work_on_a_long_header_is_bounded(tmp_path: Path, header: bytes) -> None:
-    """10 MB of small things would be objects of 200 MB, if all were made at once."""
+    """5 to 10 MB of small things would be objects of 200 MB, if all were made at once."""
     (tmp_path / MODEL).write_bytes(safetensors_file(header))
     with left_alone(tmp_path), pytest.raises(ModelFormatError):
         read_safetensors(str(tmp_path / MODEL))

@@ -943,7 +943,7 @@ def _warn_of_contradictions(content: dict[str, Any], ids: _IdsInUse, path: str) 
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         message = f"{path}: {problems[0]}, as in the tokenizers package{more}"
-        warnings.warn(message, UserWarning, stacklevel=5)
+        warnings.warn(message, UserWarning, stacklevel=6)
 
 
 def _vocabulary(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, Any]]:

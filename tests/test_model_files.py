@@ -45,7 +45,12 @@ from nibblevec.formats.gguf_file import MAX_STRINGS, read_gguf
 from nibblevec.formats.ranges import RANGES_NAME
 from nibblevec.formats.safetensors import MAX_HEADER_BYTES, read_safetensors
 from nibblevec.formats.tensors import MAX_DIMS, MAX_TOKENS
-from nibblevec.model_files import MAX_SETTINGS_BYTES, MAX_TOKENIZER_BYTES, ModelFile
+from nibblevec.model_files import (
+    MAX_SETTINGS_BYTES,
+    MAX_TOKENIZER_BYTES,
+    ModelFile,
+    parse_json_object,
+)
 
 DIM = 30
 ROWS = len(VOCABULARY)
@@ -495,3 +500,27 @@ def test_headers_that_the_safetensors_package_takes(tmp_path: Path) -> None:
             found = set(read_safetensors(path))
         assert found == expected, header
     assert 100 < taken < 450
+
+
+@pytest.mark.malformed
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a" : 1, "a": 2, "b": "\\":"}',
+        '{"a"\n:1, "b": {"c": [{"d": 1, "d": 1}]}, "e": "x\\": "}',
+        '{"a\\"": 1, "a\\u0022": 2}',
+        '{"a" :1,"a" :2}',
+        '{"": 1, "": 2, "\\":": 3}',
+    ],
+)
+def test_repeated_keys(text: str) -> None:
+    with pytest.raises(ModelFormatError, match="occurs twice in one object"):
+        parse_json_object(text.encode(), "path", "field")
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a" : 1, "b": "\\":"}', '{"\\":": [{"a": {}}, {"a": 1}]}', '{"a"\t: "\\" :"}', "{}"]
+)
+def test_keys_that_are_not_repeated(text: str) -> None:
+    assert parse_json_object(text.encode(), "path", "field") == json.loads(text)

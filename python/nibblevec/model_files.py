@@ -7,6 +7,7 @@ import io
 import json
 import mmap as mmap_module
 import os
+import re
 import stat
 import sys
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from nibblevec.printing import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 # Of a tokenizer.json. The largest that are published, of 262,144 pieces with their merges, have
 # 33 MB; this is four times as much.
@@ -295,12 +296,14 @@ def json_decoder(path: str, field: str) -> json.JSONDecoder:
             raise repeated_key(next(_repeats(key for key, _ in pairs)), path, field)
         return result
 
+    return json.JSONDecoder(object_pairs_hook=without_repeats, parse_int=_integer_parser())
+
+
+def _integer_parser() -> Callable[[str], int] | None:
     # Python refuses longer integers, whose time is quadratic, unless somebody lifted its limit.
     limit = getattr(sys, "get_int_max_str_digits", lambda: 0)()
     is_limited = 0 < limit <= MAX_DIGITS
-    return json.JSONDecoder(
-        object_pairs_hook=without_repeats, parse_int=None if is_limited else _short_integer
-    )
+    return None if is_limited else _short_integer
 
 
 def repeated_key(key: str, path: str, field: str) -> ModelFormatError:
@@ -326,7 +329,26 @@ def _parse_json(data: bytes, path: str, field: str) -> Any:
         text = data.decode("utf-8")
         if text.startswith("\ufeff"):
             raise ValueError("it begins with a byte order mark")
+        parsed, keys = _decoded_with_count(text)
+        # Where no key is parted from its colon, there are at most so many keys, repeated ones too.
+        if keys == text.count('":') and not re.search(r'"[ \t\n\r]+:', text):
+            return parsed
         return json_decoder(path, field).decode(text)
+
+
+def _decoded_with_count(text: str) -> tuple[Any, int]:
+    """What JSON holds, the last one of repeated keys, and how many keys there are then.
+
+    It takes two thirds of the time of a decoder that looks at each key.
+    """
+    counts: list[int] = []
+
+    def counted(parsed: dict[str, Any]) -> dict[str, Any]:
+        counts.append(len(parsed))
+        return parsed
+
+    decoder = json.JSONDecoder(object_hook=counted, parse_int=_integer_parser())
+    return decoder.decode(text), sum(counts)
 
 
 def _repeats(keys: Iterable[str]) -> Iterator[str]:

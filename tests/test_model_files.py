@@ -512,6 +512,8 @@ def test_headers_that_the_safetensors_package_takes(tmp_path: Path) -> None:
         '{"a\\"": 1, "a\\u0022": 2}',
         '{"a" :1,"a" :2}',
         '{"": 1, "": 2, "\\":": 3}',
+        '{":": 1, ":": 2}',
+        '{"a":":", "b":":a", "b":":":2}'.replace('":":2', '":2"'),
     ],
 )
 def test_repeated_keys(text: str) -> None:

@@ -330,8 +330,10 @@ def _parse_json(data: bytes, path: str, field: str) -> Any:
         if text.startswith("\ufeff"):
             raise ValueError("it begins with a byte order mark")
         parsed, keys = _decoded_with_count(text)
-        # Where no key is parted from its colon, there are at most so many keys, repeated ones too.
-        if keys == text.count('":') and not re.search(r'"[ \t\n\r]+:', text):
+        # Where no key is parted from its colon, there are at most so many keys, repeated ones too:
+        # of two quotes with a colon each (the token ":" and its number) one ends no key.
+        most = text.count('":') - text.count('":":')
+        if keys == most and not re.search(r'"[ \t\n\r]+:', text):
             return parsed
         return json_decoder(path, field).decode(text)
 

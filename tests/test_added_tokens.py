@@ -199,7 +199,7 @@ def test_table_that_ends_before_the_ids_in_use(tmp_path: Path) -> None:
 # Chance
 
 
-ALIKE = [("<USER>", "<user>"), ("Né", "ne"), ("İ", "i̇"), ("<A>", "<\u200dA>"), ("B", "b")]
+ALIKE = [("Né", "ne"), ("İ", "i̇"), ("<A>", "<\u200da>"), ("B", "b"), ("x\ty", "X y")]
 LOWERCASE = {"type": "Lowercase"}
 WITH_NORMALIZERS: dict[str, Callable[[], JsonObject]] = {
     "native": tokenizer_content,
@@ -235,7 +235,7 @@ def test_added_tokens_that_are_normalized_alike(kind: str, special: bool) -> Non
 
 
 @pytest.mark.malformed
-@pytest.mark.parametrize("tokens", [("Né", "ne"), ("<A>", "<\u200da>"), ("x\ty", "X y")])
+@pytest.mark.parametrize("tokens", ALIKE)
 def test_more_that_are_normalized_alike(tokens: tuple[str, str]) -> None:
     added = [added_token(NEW + i, token, normalized=True) for i, token in enumerate(tokens)]
     with pytest.raises(ModelFormatError, match="are both normalized to"):

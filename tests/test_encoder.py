@@ -673,9 +673,12 @@ def test_similarity(encoder: Encoder) -> None:
 
 
 def test_similarity_takes_vectors_lists_and_other_types(encoder: Encoder) -> None:
-    inputs: list[Any] = [[3, 4], [[3.0, 4.0]], (3, 4), np.array([3, 4]), np.array([3.0, 4.0])]
+    inputs: list[Any] = [[3.0, 4.0], [[3.0, 4.0]], (3.0, 4), np.array([3, 4.0], np.float16)]
     for a in inputs:
-        assert float(encoder.similarity(a, [0, 1])[0, 0]) == pytest.approx(0.8)
+        assert float(encoder.similarity(a, [0.0, 1.0])[0, 0]) == pytest.approx(0.8)
+    for a in ([3, 4], np.array([3, 4])):
+        scores = encoder.similarity(a, [0, 1], precision="float32")
+        assert float(scores[0, 0]) == pytest.approx(0.8)
     rows = [np.array([3, 4], np.float32), np.array([0, 1], np.float32)]
     assert encoder.similarity(rows, rows).shape == (2, 2)
 
@@ -686,7 +689,7 @@ def test_similarity_is_a_tensor_where_torch_is_imported(
     torch = types.ModuleType("torch")
     torch.from_numpy = lambda array: ("tensor", array)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch", torch)
-    kind, scores = encoder.similarity([3, 4], [0, 1])
+    kind, scores = encoder.similarity([3.0, 4.0], [0.0, 1.0])
     assert kind == "tensor"
     assert float(scores[0, 0]) == pytest.approx(0.8)
 

@@ -131,7 +131,9 @@ def test_large_numbers_do_not_overflow() -> None:
 def test_other_types_of_numbers(dtype: Any) -> None:
     left = np.array([[100, 100, 3], [0, 0, 7]], dtype)
     right = np.array([[100, 100, 1]], dtype)
-    assert array(similarity(left, right, "dot")).tolist() == [[20003.0], [7.0]]
+    precision: Precision | None = "float32" if left.dtype.kind == "i" else None
+    scores = array(similarity(left, right, "dot", precision=precision))
+    assert scores.tolist() == [[20003.0], [7.0]]
 
 
 @pytest.mark.parametrize("call", [similarity, similarity_pairwise])
@@ -328,6 +330,23 @@ def test_a_precision_takes_lists_of_int(precision: Precision) -> None:
     expected = array(similarity(rows, rows, precision=precision))
     for other in (rows.tolist(), rows.astype(np.int64), list(rows)):
         assert np.array_equal(array(similarity(other, rows, precision=precision)), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64, np.uint64, list])
+def test_integers_that_do_not_say_what_they_are(dtype: Any) -> None:
+    packed = np.array([[128, 1]], np.uint8)
+    rows: Any = packed.tolist() if dtype is list else packed.astype(dtype)
+    for call in calls(rows, rows):
+        with pytest.raises(ValueError, match="may be codes or packed bits: say precision"):
+            call()
+
+
+def test_a_column_of_vectors() -> None:
+    rows = random_bits(3, 5, 26, "ubinary")
+    column = np.empty(len(rows), object)
+    column[:] = list(rows)
+    expected = array(similarity(rows, rows, precision="ubinary"))
+    assert np.array_equal(array(similarity(column, column, precision="ubinary")), expected)
 
 
 @pytest.mark.parametrize("rows", [[b"\x80\x01"], ["12"], np.array(["2026-01-01"], "M8[D]"), [1j]])

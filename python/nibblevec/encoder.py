@@ -855,8 +855,8 @@ class Encoder(SentenceTransformerMethods):
         Args:
             embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
             embeddings2: [m, dims] or [dims].
-            precision: what `encode` made both in; None takes numbers, and refuses int8 and uint8,
-                which may be codes or packed bits. Bits stand for 1 and -1, so that the least
+            precision: what `encode` made both in; None takes floats, and refuses integers, which
+                may be codes or packed bits. Bits stand for 1 and -1, so that the least
                 Hamming distance is the greatest similarity. `nibblevec.similarity.similarity` tells
                 the formulas.
 
@@ -866,8 +866,8 @@ class Encoder(SentenceTransformerMethods):
 
         Raises:
             TypeError: an input holds no numbers.
-            ValueError: more than two dimensions, or different dims; rows of int8, uint8 or bool
-                come without a precision, or rows are not of the one that is named.
+            ValueError: more than two dimensions, or different dims; integers or bools come without
+                a precision, or rows are not of the one that is named.
         """
         return similarity(embeddings1, embeddings2, self._similarity_fn_name, precision=precision)
 

@@ -42,6 +42,12 @@ UNSAID = {
     " makes them numbers",
 }
 
+# What of other integers, those of Python too: JSON and lists keep packed bits as such.
+INTEGERS = (
+    "integers, which may be codes or packed bits: say precision='ubinary' or what else encode made"
+    " them in, or precision='float32' if they are numbers"
+)
+
 
 class Hit(TypedDict):
     """An entry of what `semantic_search` returns."""
@@ -79,13 +85,14 @@ def similarity(
         embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
         embeddings2: [m, dims] or [dims].
         function: cosine, dot, euclidean or manhattan.
-        precision: what `Encoder.encode` made both in; None takes numbers. Rows of int8 and of uint8
-            do not tell codes from packed bits, so they need one. Codes of ``"int8"`` and
-            ``"uint8"`` are compared as they are, uint8 less 128. A bit of ``"binary"`` and
-            ``"ubinary"`` stands for 1 or -1: where ``h`` of ``b`` bits differ (the Hamming
-            distance; ``b`` is eight a byte, and the bits that fill the last byte are equal), the
-            cosine is ``1 - 2 * h / b``, the dot product ``b - 2 * h``, the euclidean distance
-            ``2 * sqrt(h)``, the manhattan distance ``2 * h``: every order is that of ``h``.
+        precision: what `Encoder.encode` made both in; None takes floats. Integers do not
+            tell codes from packed bits, so they need one; ``"float32"`` takes wider ones than int8
+            and uint8 as numbers. Codes of ``"int8"`` and ``"uint8"`` are compared as they are,
+            uint8 less 128. A bit of ``"binary"`` and ``"ubinary"`` stands for 1 or -1: where ``h``
+            of ``b`` bits differ (the Hamming distance; ``b`` is eight a byte, and the bits that
+            fill the last byte are equal), the cosine is ``1 - 2 * h / b``, the dot product
+            ``b - 2 * h``, the euclidean distance ``2 * sqrt(h)``, the manhattan distance ``2 * h``:
+            every order is that of ``h``.
 
     Returns:
         float32 [n, m]. A torch Tensor if torch has been imported (what code written for
@@ -94,7 +101,7 @@ def similarity(
     Raises:
         TypeError: an input holds no numbers.
         ValueError: an input has more than two dimensions, or their dims differ; there is no such
-            function or precision; rows of int8, uint8 or bool come without a precision, or rows
+            function or precision; integers or bools come without a precision, or rows
             are not of the precision that is named.
 
     >>> similarity([[3.0, 4.0]], [[0.0, 1.0], [3.0, 4.0]], "euclidean").tolist()
@@ -103,7 +110,8 @@ def similarity(
     [[0.875, 0.0]]
     """
     function, kind = checked_similarity(function), checked_precision(precision)
-    left, right = _rows(embeddings1, "embeddings1", kind), _rows(embeddings2, "embeddings2", kind)
+    left = _rows(embeddings1, "embeddings1", precision)
+    right = _rows(embeddings2, "embeddings2", precision)
     _check_same_dims(left, right)
     scores = np.empty((len(left), len(right)), np.float32)
     for columns in _blocks(len(right), _right_rows(right, kind)):
@@ -143,7 +151,8 @@ def similarity_pairwise(
     [4.0, 2.0]
     """
     function, kind = checked_similarity(function), checked_precision(precision)
-    left, right = _array(embeddings1, "embeddings1", kind), _array(embeddings2, "embeddings2", kind)
+    left = _array(embeddings1, "embeddings1", precision)
+    right = _array(embeddings2, "embeddings2", precision)
     shape = () if left.ndim == right.ndim == 1 else (-1,)
     left, right = np.atleast_2d(left), np.atleast_2d(right)
     _check_same_dims(left, right)
@@ -185,7 +194,7 @@ def semantic_search(
         top_k: how many vectors for each query (all of a smaller corpus).
         score_function: cosine, dot, euclidean or manhattan.
         precision: what `Encoder.encode` made queries and corpus in, see `similarity`; None takes
-            numbers. Of ``"binary"`` and ``"ubinary"`` those are the most similar that have the
+            floats. Of ``"binary"`` and ``"ubinary"`` those are the most similar that have the
             least Hamming distance, and a score is a similarity of bits that stand for 1 and -1.
 
     Returns:
@@ -235,8 +244,8 @@ def most_similar(
     wanted = operator.index(top_k)
     if wanted < 1:
         raise ValueError(f"top_k must be at least 1, not {wanted}")
-    left = _rows(queries, "query_embeddings", kind)
-    right = _rows(corpus, "corpus_embeddings", kind)
+    left = _rows(queries, "query_embeddings", precision)
+    right = _rows(corpus, "corpus_embeddings", precision)
     _check_same_dims(left, right, "query_embeddings", "corpus_embeddings")
     wanted = min(wanted, len(right))
     # Distances, since the least come first when numbers are sorted. Places that nothing has filled
@@ -278,11 +287,13 @@ def _keep_least(
     best[:], best_ids[:] = distance_of[kept], id_of[kept]
 
 
-def _rows(vectors: Any, name: str, precision: Precision) -> NDArray[Any]:
+def _rows(vectors: Any, name: str, precision: Precision | None) -> NDArray[Any]:
     return np.atleast_2d(_array(vectors, name, precision))
 
 
-def _array(vectors: Any, name: str, precision: Precision) -> NDArray[Any]:
+def _array(vectors: Any, name: str, precision: Precision | None) -> NDArray[Any]:
+    if str(getattr(vectors, "dtype", "")) == "object" and getattr(vectors, "ndim", 0) == 1:
+        vectors = list(vectors)  # a column of vectors
     items = []
     if isinstance(vectors, list | tuple):
         vectors = items = [_without_torch(vector) for vector in vectors]
@@ -293,13 +304,15 @@ def _array(vectors: Any, name: str, precision: Precision) -> NDArray[Any]:
     own = {item.dtype for item in items if isinstance(item, np.ndarray | np.generic)}
     dtypes = sorted({array.dtype, *own}, key=str)
     for dtype in dtypes:
-        if dtype.kind in "SUMmc":
+        if dtype.kind in "SUMmcO":
             raise TypeError(f"{name} are {dtype}, expected numbers")
-    if precision not in ("float32", "float16"):
+    if precision not in (None, "float32", "float16"):
         return _in_type_of(array, dtypes, name, precision)
     for dtype in dtypes:
         if dtype in UNSAID:
             raise ValueError(f"{name} are {dtype}, which are {UNSAID[dtype]}")
+    if precision is None and array.dtype.kind in "iu":
+        raise ValueError(f"{name} are {array.dtype}, which are {INTEGERS}")
     return array
 
 

@@ -268,7 +268,8 @@ void bind_arrow(py::module_& module) {
         .def_property_readonly("null_count", &VectorRows::null_count)
         .def_property_readonly("array", &array_of)
         .def("blank_nulls", &VectorRows::blank_nulls, py::call_guard<WithoutGil>())
-        .def(py::pickle(&state_of, &rows_of_state));
+        .def("state", &state_of)
+        .def_static("of_state", &rows_of_state, py::arg("state"));
     module.def("arrow_schema", &schema_capsule, py::arg("dims"), py::arg("list_type"));
     module.def("arrow_array", &array_capsule, py::arg("rows"), py::arg("list_type"));
     module.def("arrow_stream", &stream_capsule, py::arg("parts"), py::arg("dims"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import subprocess
 import sys
 import time
 import warnings
@@ -370,6 +371,12 @@ def with_long_pieces() -> JsonObject:
     return content
 
 
+def without_limit_of_words() -> JsonObject:
+    content = tokenizer_content()
+    content["model"]["max_input_chars_per_word"] = (1 << 64) - 1
+    return content
+
+
 def with_long_token(**flags: bool) -> JsonObject:
     return with_added(added_token(NEW, "["), added_token(NEW + 1, "[" * LONG + "x", **flags))
 
@@ -387,6 +394,7 @@ SLOW: dict[str, tuple[Callable[[], JsonObject], str]] = {
         ("[" * (LONG - 1) + "]") * 5,
     ),
     "long pieces of words": (with_long_pieces, "a" * 200_000),
+    "words without limit": (without_limit_of_words, "b" * 2_000_000),
     "marks": (tokenizer_content, "a" + "\u302e\U0001d165" * 200_000),
     "marks in normalized text": (
         lambda: with_added(added_token(NEW, "<n>", normalized=True)),
@@ -489,7 +497,7 @@ def test_a_version_of_the_package_that_is_not_supported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str
 ) -> None:
     monkeypatch.setattr(tokenizers, "__version__", version)
-    message = rf"tokenizers {version} is installed, but nibblevec needs tokenizers>=0\.20,<1"
+    message = rf'tokenizers {version} is installed; .*pip install "tokenizers>=0\.20,<1"'
     folder = str(write_model(tmp_path / "model"))
     encoder = Encoder()
     assert encoder.encode("tea").shape == (512,)
@@ -499,6 +507,23 @@ def test_a_version_of_the_package_that_is_not_supported(
         loaded(bpe_content())
     with pytest.raises(ImportError, match=message):
         verify(load_model(folder), load_model(folder), ["tea"])
+
+
+@pytest.mark.parametrize("content", ["class Tokenizer: pass", "", "import no_such_module_here"])
+def test_another_module_of_the_name(tmp_path: Path, content: str) -> None:
+    (tmp_path / "tokenizers.py").write_text(content)
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from nibblevec import Encoder\n"
+        "model = Encoder()\n"
+        "model.encode('tea')\n"
+        "try:\n    model.tokenizer\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert 'pip install "tokenizers>=0.20,<1"' in done.stdout
+    assert ("another module" in done.stdout) != ("cannot be imported" in done.stdout)
 
 
 def test_errors_name_the_version_of_the_package() -> None:

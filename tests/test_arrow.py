@@ -1445,7 +1445,7 @@ def as_bytes(vectors: ArrowVectors) -> list[bytes | None]:
 
 
 def copies(vectors: ArrowVectors) -> Iterator[ArrowVectors]:
-    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         yield pickle.loads(pickle.dumps(vectors, protocol))
     yield copy.copy(vectors)
     yield copy.deepcopy(vectors)
@@ -1513,9 +1513,8 @@ def test_a_pool_of_processes_returns_vectors(encoder: Encoder, method: str) -> N
     ],
 )
 def test_states_that_are_none(state: tuple[Any, ...]) -> None:
-    rows = _core.VectorRows.__new__(_core.VectorRows)
     with pytest.raises(ValueError, match="rows"):
-        rows.__setstate__(state)
+        _core.VectorRows.of_state(state)
 
 
 def test_child_may_be_moved_out(encoder: Encoder) -> None:

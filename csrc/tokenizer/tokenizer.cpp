@@ -115,7 +115,7 @@ inline void Tokenizer::Run::take_words(std::string_view text, bool ends) {
     reader_.feed(text, ends);
     const size_t window_bytes = std::min(text.size(), WordBuffer::kWindowBytes);
     while (!is_full() && reader_.next()) {
-        tokenizer_.wordpiece_.encode(scratch_.words, scratch_.cache, scratch_.ids);
+        tokenizer_.wordpiece_.encode(scratch_.words, scratch_.cache, scratch_.ids, pulse_);
         drain();
         pulse_.beat(window_bytes);
     }

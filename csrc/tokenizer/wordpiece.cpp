@@ -104,7 +104,7 @@ WordPiece::WordPiece(std::span<const std::string_view> tokens, std::span<const u
 }
 
 // Returns how many ids: at most one a byte, and at least one.
-size_t WordPiece::match(const uint8_t* word, size_t byte_count, uint32_t* ids) const {
+size_t WordPiece::match(const uint8_t* word, size_t byte_count, uint32_t* ids, Pulse& pulse) const {
     ids[0] = settings_.unknown_id;
     const size_t max_characters = settings_.max_input_chars_per_word;
     if (byte_count > max_characters &&
@@ -113,12 +113,11 @@ size_t WordPiece::match(const uint8_t* word, size_t byte_count, uint32_t* ids) c
         return 1;
     size_t count = 0;
     LongKeys::Window window;
-    Pulse pulse(nullptr);  // the longest word that there may be takes a few milliseconds
     ByteTrie::Match match = trie_.longest_match(first_root_, word, byte_count);
     for (size_t begin = 0; match.byte_count != 0;) {
         ids[count++] = match.value;
         begin += match.byte_count;
-        if (begin == byte_count) return count;
+        if (begin == byte_count || !pulse.beat(match.byte_count)) return count;
         match = long_continuations_.empty()
                     ? trie_.longest_match(continuation_root_, word + begin, byte_count - begin)
                     : long_continuations_.longest_match(
@@ -129,7 +128,8 @@ size_t WordPiece::match(const uint8_t* word, size_t byte_count, uint32_t* ids) c
     return 1;
 }
 
-void WordPiece::encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids) const {
+void WordPiece::encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids,
+                       Pulse& pulse) const {
     size_t most = WordEntry::kMaxIds;
     for (const WordSpan& word : words.words()) most += word.byte_count;
     ids.reserve(most);
@@ -163,7 +163,7 @@ void WordPiece::encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids)
                 continue;
             }
             const uint8_t* word = words.bytes.data() + spans[begin + i].begin;
-            const size_t count = match(word, key.byte_count, next);
+            const size_t count = match(word, key.byte_count, next, pulse);
             if (is_short && count <= WordEntry::kMaxIds) cache.replace(key, {next, count});
             next += count;
         }

@@ -93,13 +93,13 @@ class WordPiece {
     WordPiece(std::span<const std::string_view> tokens, std::span<const uint32_t> ids,
               const Settings& settings);
 
-    // Appends the ids of words.
-    void encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids) const;
+    // Appends the ids of words; some of them only once the pulse says stop.
+    void encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids, Pulse& pulse) const;
 
     static constexpr size_t kCacheLines = 16384;  // 1 MB a thread, 32,768 words
 
   private:
-    size_t match(const uint8_t* word, size_t byte_count, uint32_t* ids) const;
+    size_t match(const uint8_t* word, size_t byte_count, uint32_t* ids, Pulse& pulse) const;
 
     Settings settings_;
     WordTable whole_words_;

@@ -174,5 +174,16 @@ class ArrowVectors:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return _core.arrow_stream(self._parts, self._dims, self._list_type, MAX_LIST_NUMBERS)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        states = [part.state() for part in self._parts]
+        return _vectors_of_states, (states, self._dims, self._list_type)
+
     def __repr__(self) -> str:
         return f"ArrowVectors({len(self)}, dims={self._dims}, list_type={self._list_type!r})"
+
+
+def _vectors_of_states(
+    states: list[tuple[NDArray[np.float32], bytes]], dims: int, list_type: ListType
+) -> ArrowVectors:
+    parts = [_core.VectorRows.of_state(state) for state in states]
+    return ArrowVectors(parts, dims, list_type)

@@ -34,8 +34,9 @@ FILE_FIELDS = {
 # May stand in a string too, which does no harm.
 _MINUS_ZERO = re.compile(rb"-0\s*[,\]}]")
 
-# A longer word than this is no word; it bounds what the native tokenizer holds of one.
-MAX_NATIVE_WORD_CHARACTERS = 1 << 20
+# The native tokenizer counts the bytes of a word in 32 bits. Who wants no limit of a word's length
+# writes any large number: longer words than this one are unknown all the same.
+MAX_NATIVE_WORD_CHARACTERS = 1 << 29
 
 
 # The `tokenizers` package gets so many texts or characters at a time, whichever is less: between
@@ -337,7 +338,7 @@ class NativeTokenizer:
         _require(unknown in vocabulary, "its vocabulary lacks the unknown token")
         word_characters = model["max_input_chars_per_word"]
         _require(
-            type(word_characters) is int and 0 <= word_characters <= MAX_NATIVE_WORD_CHARACTERS,
+            type(word_characters) is int and 0 <= word_characters < 1 << 64,
             "its model's max_input_chars_per_word is out of range",
         )
         _require(
@@ -352,7 +353,7 @@ class NativeTokenizer:
                 tuple(vocabulary),
                 np.fromiter(vocabulary.values(), np.uint32, len(vocabulary)),
                 continuing_subword_prefix=prefix,
-                max_input_chars_per_word=word_characters,
+                max_input_chars_per_word=min(word_characters, MAX_NATIVE_WORD_CHARACTERS),
                 unknown_id=vocabulary[unknown],
                 strip_accents=normalizer["lowercase"] if strip_accents is None else strip_accents,
                 added_tokens=added_tokens,
@@ -797,28 +798,41 @@ def load_package_tokenizer(tokenizer_json: bytes, path: str) -> tokenizers.Token
         ModelFormatError: the package refuses it.
         ImportError: a version of the package is installed that is not supported.
     """
-    import tokenizers
-
-    # Release candidates of 1.0 have another interface.
-    version = tokenizers.__version__
-    if not (version.startswith("0.") and hasattr(tokenizers.Tokenizer, "encode_batch_fast")):
-        raise ImportError(
-            f"tokenizers {version} is installed, but nibblevec needs tokenizers>=0.20,<1: "
-            'pip install "tokenizers>=0.20,<1"'
-        )
+    package = _supported_package()
     try:
-        return tokenizers.Tokenizer.from_buffer(tokenizer_json)
+        loaded: tokenizers.Tokenizer = package.Tokenizer.from_buffer(tokenizer_json)
+        return loaded
     except BaseException as error:
         if not (isinstance(error, Exception) or _is_panic(error)):
             raise
         raise _package_problem(path, "cannot load it", error) from None
 
 
+def _supported_package() -> Any:
+    """The `tokenizers` package.
+
+    Raises:
+        ImportError: it is missing or broken, something else has its name, or its version is not
+            supported: release candidates of 1.0 have another interface.
+    """
+    needed = 'nibblevec needs it for this: pip install "tokenizers>=0.20,<1"'
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise ImportError(f"tokenizers cannot be imported ({error}); {needed}") from error
+    version = getattr(tokenizers, "__version__", None)
+    if version is None:
+        place = getattr(tokenizers, "__file__", None) or "a folder"
+        raise ImportError(f"what is imported as tokenizers is another module ({place}); {needed}")
+    tokenizer_class = getattr(tokenizers, "Tokenizer", None)
+    if not (version.startswith("0.") and hasattr(tokenizer_class, "encode_batch_fast")):
+        raise ImportError(f"tokenizers {version} is installed; {needed}")
+    return tokenizers
+
+
 def _package_problem(path: str, problem: str, error: BaseException) -> ModelFormatError:
     # Another version may know more.
-    import tokenizers
-
-    version = tokenizers.__version__
+    version = _supported_package().__version__
     return ModelFormatError(path, "tokenizer", f"tokenizers {problem}: {error} (in {version})")
 
 
@@ -834,7 +848,8 @@ def _refuse_chance(tokenizer: tokenizers.Tokenizer, path: str) -> None:
     Raises:
         ModelFormatError: merges are dropped at random; two added tokens are looked for as the same
             text, of which `tokenizers` finds one or the other from load to load; one is looked for
-            as the empty text, which it finds without end.
+            as the empty text, which it finds without end; one of white space takes the white space
+            around itself, for which the package's time and memory grow with the square of the text.
     """
     model = tokenizer.model
     dropout = getattr(model, "dropout", None)
@@ -847,7 +862,9 @@ def _refuse_chance(tokenizer: tokenizers.Tokenizer, path: str) -> None:
     tokens: dict[str, str] = {}
     for added in tokenizer.get_added_tokens_decoder().values():
         token = added.content
+        strips = added.lstrip or added.rstrip
         if not added.normalized:
+            _refuse_stripped_spaces(token, token, strips, path)
             continue
         try:
             normal = token if normalizer is None else normalizer.normalize_str(token)
@@ -861,6 +878,7 @@ def _refuse_chance(tokenizer: tokenizers.Tokenizer, path: str) -> None:
                 'remove it, or set "normalized" to false'
             )
             raise ModelFormatError(path, "added_tokens", problem)
+        _refuse_stripped_spaces(token, normal, strips, path)
         if normal in tokens:
             problem = (
                 f"{min(token, tokens[normal])!r:.80} and {max(token, tokens[normal])!r:.80} are "
@@ -869,6 +887,15 @@ def _refuse_chance(tokenizer: tokenizers.Tokenizer, path: str) -> None:
             )
             raise ModelFormatError(path, "added_tokens", problem)
         tokens[normal] = token
+
+
+def _refuse_stripped_spaces(token: str, looked_for: str, strips: bool, path: str) -> None:
+    if strips and looked_for.isspace():
+        problem = (
+            f"{token!r:.80} is white space and takes that beside it, in time that grows with the"
+            ' square of the text; remove it, or set "lstrip" and "rstrip" to false'
+        )
+        raise ModelFormatError(path, "added_tokens", problem)
 
 
 def _is_panic(error: BaseException) -> bool:

@@ -196,6 +196,19 @@ def test_mode_of_the_caller_changes_nothing(
     assert all_bytes(actual) == expected
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("computation", COMPUTATIONS, ids=lambda function: function.__name__)
+def test_errors_that_the_caller_asks_of_numpy_are_none(
+    computation: Callable[[Path, float], Iterator[Any]], size: float, tmp_path: Path
+) -> None:
+    write_models(tmp_path, size)
+    expected = all_bytes(list(computation(tmp_path, size)))
+    with np.errstate(all="raise"):
+        actual = list(computation(tmp_path, size))
+        assert set(np.geterr().values()) == {"raise"}
+    assert all_bytes(actual) == expected
+
+
 @on_x86_linux
 def test_an_error_gives_the_mode_back() -> None:
     with mxcsr_bits(UPWARD):

@@ -62,8 +62,7 @@ def in_row_format(table: Table, row_format: str, *, threads: int | None = None) 
     weights = table.dequantize()
     numbers: NDArray[Any] = weights
     if row_format == "float16":
-        with np.errstate(over="ignore"):
-            numbers = weights.astype(np.float16)
+        numbers = weights.astype(np.float16)
         _check_finite(np.isfinite(numbers), weights, row_format)
     elif row_format == "bfloat16":
         numbers = _nearest_bfloat16(weights)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+import numpy as np
+
 from nibblevec import _core
 
 if TYPE_CHECKING:
@@ -21,12 +23,13 @@ def in_default_float_environment(
 
     The kernel sees to its own environment. What NumPy or the `tokenizers` package computes before
     or after it would follow the mode in which a caller's thread rounds, or flushes denormal
-    numbers to zero. Of no use for a generator, whose caller gets the environment back in between.
+    numbers to zero, and `numpy.errstate` of a caller would make errors of numbers that underflow.
+    Of no use for a generator, whose caller gets the environment back in between.
     """
 
     @functools.wraps(function)
     def wrapped(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
-        with _core.DefaultFloatEnvironment():
+        with _core.DefaultFloatEnvironment(), np.errstate(all="ignore"):
             return function(*arguments, **options)
 
     return wrapped

@@ -112,8 +112,7 @@ def centred_ranges(greatest: float, dims: int) -> FloatArray:
         ValueError: ``greatest`` is 0, or too large or small for float32 steps.
     """
     step = greatest / GREATEST_CODE
-    with np.errstate(over="ignore"):
-        range_of_dim = np.array([step * end for end in CENTRED], np.float32)
+    range_of_dim = np.array([step * end for end in CENTRED], np.float32)
     if not (np.isfinite(range_of_dim).all() and range_of_dim[0] < range_of_dim[1]):
         raise ValueError(
             f"the greatest number in the sample's vectors is {greatest}: it has no steps"
@@ -169,18 +168,17 @@ def quantize(
         bits = np.packbits(vectors > 0, axis=-1)
         out[...] = bits if precision == "ubinary" else (bits ^ 0x80).view(np.int8)
         return
-    with np.errstate(all="ignore"):  # numbers that are not finite
-        if ranges is not None:
-            least, greatest = ranges
-            steps = (greatest - least) / np.float32(STEPS)
-            steps[steps == 0] = 1
-            np.subtract(vectors, least, out=vectors)
-            np.divide(vectors, steps, out=vectors)
-            np.floor(vectors, out=vectors)
-            np.fmin(np.fmax(vectors, 0, out=vectors), STEPS, out=vectors)  # of a NaN the other one
-            if precision == "int8":
-                vectors -= 128
-        np.copyto(out, vectors, casting="unsafe")
+    if ranges is not None:
+        least, greatest = ranges
+        steps = (greatest - least) / np.float32(STEPS)
+        steps[steps == 0] = 1
+        np.subtract(vectors, least, out=vectors)
+        np.divide(vectors, steps, out=vectors)
+        np.floor(vectors, out=vectors)
+        np.fmin(np.fmax(vectors, 0, out=vectors), STEPS, out=vectors)  # of a NaN the other one
+        if precision == "int8":
+            vectors -= 128
+    np.copyto(out, vectors, casting="unsafe")
 
 
 @in_default_float_environment

@@ -412,8 +412,7 @@ def _scores_of_bits(products: DoubleArray, bits: int, function: SimilarityName) 
 
 
 def _rounded(scores: DoubleArray) -> FloatArray:
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
-        return scores.astype(np.float32)
+    return scores.astype(np.float32)
 
 
 def _as_host_expects(scores: FloatArray) -> FloatArray | torch.Tensor:

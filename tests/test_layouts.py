@@ -666,6 +666,15 @@ def test_bare_tensors_of_model2vec(tmp_path: Path) -> None:
     assert load_model(folder).layout == "Model2Vec"
 
 
+def test_bare_weight_counts_beside_tensors_of_model2vec(tmp_path: Path) -> None:
+    tensors = {"embedding.weight": table("float32"), "weights": np.ones(ROWS, np.float32)}
+    expected = Encoder(write_static_embedding(tmp_path / "whole", tensors)).encode(TEXTS)
+    for number, more in enumerate(({}, {"embeddings": table("float16")})):
+        folder = write_static_embedding(tmp_path / f"{number}", {**tensors, **more})
+        (folder / "modules.json").unlink()
+        assert np.array_equal(Encoder(folder).encode(TEXTS), expected)
+
+
 def test_other_tensors_make_another_network(tmp_path: Path) -> None:
     tensors = {"embedding.weight": table("float32"), "lstm.weight": table("float32")}
     folder = write_static_embedding(tmp_path / "model", tensors)

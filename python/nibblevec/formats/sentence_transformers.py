@@ -126,7 +126,8 @@ def load(folder: ModelFolder) -> Model:
 def is_bare(folder: ModelFolder) -> bool:
     """Whether a folder holds a `StaticEmbedding` and no ``modules.json``.
 
-    It is what that module's own ``load`` takes, its tensors alone.
+    It is what that module's own ``load`` takes, its tensors alone. As there, ``embedding.weight``
+    counts where both kinds of tensors are there.
 
     Raises:
         OSError: the tensors cannot be read, or are not in a regular file.
@@ -135,8 +136,8 @@ def is_bare(folder: ModelFolder) -> bool:
     if folder.has(MODULES_NAME):
         return False
     names = set(folder.tensors)
-    of_model2vec = {TABLE_TENSOR, MAPPING_TENSOR, WEIGHTS_TENSOR}
-    return names == {WEIGHT_TENSOR} or (TABLE_TENSOR in names and names <= of_model2vec)
+    tables = {WEIGHT_TENSOR, TABLE_TENSOR}
+    return bool(names & tables) and names <= {*tables, MAPPING_TENSOR, WEIGHTS_TENSOR}
 
 
 def load_bare(folder: ModelFolder) -> Model:

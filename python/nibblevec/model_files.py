@@ -332,8 +332,8 @@ def _parse_json(data: bytes, path: str, field: str) -> Any:
         parsed, keys = _decoded_with_count(text)
         # Where no key is parted from its colon, there are at most so many keys, repeated ones too:
         # of two quotes with a colon each (the token ":" and its number) one ends no key.
-        most = text.count('":') - text.count('":":')
-        if keys == most and not re.search(r'"[ \t\n\r]+:', text):
+        most = data.count(b'":') - data.count(b'":":')
+        if keys == most and not re.search(rb'"[ \t\n\r]+:', data):
             return parsed
         return json_decoder(path, field).decode(text)
 

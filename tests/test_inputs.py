@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib.util
 import io
 import json
 import lzma
 import os
 import pickle
+import shlex
 import sqlite3
 import struct
 import subprocess
@@ -24,7 +26,7 @@ from tiny_models import write_model
 
 from nibblevec import batch, file_kinds
 from nibblevec.cli import main
-from nibblevec.file_kinds import JSON_LINES_SUFFIXES, KINDS
+from nibblevec.file_kinds import JSON_LINES_SUFFIXES, KINDS, is_json_lines
 
 DIM = 30
 
@@ -91,8 +93,14 @@ def test_names_of_other_kinds(encode: Encode, suffix: str) -> None:
         result = encode(name)
         assert_refused(result, 2, f"{name}: only files with a text a line and JSON lines")
         assert f"({suffix})" in result.stderr.lower()
+        assert "if it does hold a text a line, give it a name that ends in .txt" in result.stderr
         assert "stdin" not in result.stderr
         Path(name).unlink()
+
+
+def test_what_a_name_and_the_content_tell_needs_no_other_name(encode: Encode) -> None:
+    Path("in.jsonl.gz").write_bytes(gzip.compress(b"{}\n"))
+    assert_refused(encode("in.jsonl.gz"), 2, "(gzip -dc < in.jsonl.gz > in.jsonl)\n")
 
 
 def test_a_name_that_is_only_a_suffix(encode: Encode) -> None:
@@ -100,9 +108,21 @@ def test_a_name_that_is_only_a_suffix(encode: Encode) -> None:
     assert_refused(encode(".gz"), 2, ".gz: only files with")
 
 
+# Languages, and what corpora of texts are called.
+NAMES_OF_TEXTS = (
+    *("in.pt", "in.so", "in.ps", "in.br", "in.sz", "in.sit", "in.pak", "in.doc", "in.dot", "in.z"),
+    *("wiki.train.raw", "in.mat", "in.rds", "in.rda", "in.msg", "in.pages", "in.numbers", "in.db"),
+    *("in.pb", "in.class", "in.bin", "in.dat", "in.har", "in.sav", "in.nc", "in.rtf", "in.arj"),
+    *("in.lz", "in.opus", "in.ico", "in.mov", "in.elf", "in.jar", "in.dta", "in.tif", "in.spacy"),
+)
+
+
 @pytest.mark.parametrize(
     "name",
-    ["in", "in.TXT", "README.md", "in.html", "in.xml", "in.yaml", "in.csv.txt", "gz", "a.b.c"],
+    [
+        *("in", "in.TXT", "README.md", "in.html", "in.xml", "in.yaml", "in.csv.txt", "gz", "a.b.c"),
+        *NAMES_OF_TEXTS,
+    ],
 )
 def test_other_files_are_lines_whatever_their_name(encode: Encode, name: str) -> None:
     Path(name).write_text("<p>\n# tea\n")
@@ -126,6 +146,62 @@ def test_other_files_are_lines_whatever_their_name(encode: Encode, name: str) ->
 def test_ways_out(encode: Encode, name: str, way_out: list[str]) -> None:
     Path(name).write_text("tea\n")
     assert_refused(encode(name), 2, *way_out)
+
+
+@pytest.mark.parametrize("form", ["PNG", "zip", "gzip", "PDF", "Microsoft Office", "RTF"])
+def test_binary_files_are_known_by_content_whatever_their_name(encode: Encode, form: str) -> None:
+    for name in NAMES_OF_TEXTS:
+        Path(name).write_bytes(CONTENTS[form]())
+        assert_refused(encode(name), 2, f"{name}: only files with a text a line", form)
+
+
+@pytest.mark.parametrize(
+    ("content", "way_out"),
+    [
+        (
+            '{"text": "tea"}\n{"text": "cup"}\n',
+            "looks like JSON lines: give it a name that ends in",
+        ),
+        (
+            '\ufeff\n\n{"text": "tea"}\r\n',
+            "looks like JSON lines: give it a name that ends in .jsonl",
+        ),
+        ('[{"text": "tea"}]\n', "jq -c '.[]' in.json > in.jsonl"),
+        ('{\n"text": "tea"}\n', "jq -c '.[]' in.json > in.jsonl"),
+        ("tea\n", "give it a name that ends in .txt"),
+        ("", "give it a name that ends in .txt"),
+    ],
+)
+def test_json_lines_named_as_a_document(
+    encode: Encode, model: Path, content: str, way_out: str
+) -> None:
+    Path("in.json").write_text(content)
+    result = encode("in.json")
+    assert_refused(result, 2, way_out)
+    assert ("jq" in result.stderr) is ("like JSON lines" not in way_out)
+    if importlib.util.find_spec("ir_measures"):
+        assert_refused(CliRunner().invoke(main, ["eval", str(model), "in.json"]), 2, way_out)
+
+
+@pytest.mark.parametrize("suffix", [*JSON_LINES_SUFFIXES, ".JSONL"])
+def test_ways_out_of_json_lines_lead_to_json_lines(suffix: str) -> None:
+    def target(words: str) -> str:
+        return shlex.split(words.partition(" > ")[2])[0].rstrip(")")
+
+    for stem in ("in", "a b.c", "folder.d/", ""):
+        path = stem + suffix
+        assert is_json_lines(target(batch._by_command("jq -c .", path)))
+        assert is_json_lines(target(file_kinds.way_out(file_kinds.JSON_SEQUENCE, path)))
+        for kind in file_kinds.COMPRESSED:
+            for end in ("", *kind.suffixes, ".Z", ".new"):
+                told = target(file_kinds.way_out(kind, path + end))
+                assert is_json_lines(told)
+                assert told != path + end
+        for end in (".json", ".geojson", ".json-seq"):
+            for kind in (file_kinds.JSON_DOCUMENT, file_kinds.JSON_SEQUENCE):
+                assert is_json_lines(target(file_kinds.way_out(kind, stem + end)))
+    # What is unpacked must not be taken for lines either.
+    assert target(file_kinds.way_out(file_kinds.GZIP, "in.csv.Z")) == "in.csv"
 
 
 def test_every_way_out_can_be_said() -> None:
@@ -180,11 +256,11 @@ CONTENTS: dict[str, Callable[[], bytes]] = {
     "7z": lambda: b"7z\xbc\xaf\x27\x1c\x00\x04",
     "zip": of_zip,
     "tar": of_tar,
-    "Parquet": lambda: b"PAR1\x15\x04\x15\x10",
+    "Parquet": lambda: b"PAR1\x15\x04\x15\x10\x4c\0",
     "Arrow": lambda: b"ARROW1\0\0\xff\xff\xff\xff",
     "Arrow stream": lambda: b"\xff\xff\xff\xff\x78\0\0\0",
     "Feather": lambda: b"FEA1\0\0\0\0",
-    "ORC": lambda: b"ORC\x0a\x05\x08\x01",
+    "ORC": lambda: b"ORC\x0a\x05\x08\xe0\x01",
     "Avro": lambda: b"Obj\x01\x04\x16avro.schema",
     "SQLite": of_sqlite,
     "DuckDB": lambda: b"abcdefghDUCK\x40\0\0\0",
@@ -249,6 +325,8 @@ def test_content_of_a_fifo(encode: Encode) -> None:
             "\x1b[1mtea",
         ),
         *("a\r\r\nb", "\x80 ", "\x93NUMPY"),
+        *("BMW is a c\bar", "MZ\x01", "ORC\x7f\x02", "ID3\b", "RIFF\x03 \u00e9", "GIF89a\x1f"),
+        "BM" + "\b\u00e9" * file_kinds.HEAD_BYTES,  # the head ends within a character
     ],
 )
 def test_texts_that_begin_like_other_files(encode: Encode, text: str) -> None:
@@ -280,6 +358,15 @@ RUSSIAN = "\u0447\u0430\u0439 \u0447\u0430\u0448\u043a\u0430\n" * 6
         ("utf-16-le", RUSSIAN, "UTF-16LE"),
         ("utf-16-be", RUSSIAN, "UTF-16BE"),
         ("utf-32-le", RUSSIAN, "UTF-32LE"),
+        *(
+            (encoding, text * 9, encoding.upper().replace("-L", "L").replace("-B", "B"))
+            for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+            for text in (
+                "\U0001f600\n",
+                "\U0001f600\U0001f600\U0001f375\n",
+                "\u8336\u676f\u8336\n",
+            )
+        ),
     ],
 )
 @pytest.mark.parametrize("name", ["in.txt", "in.jsonl"])
@@ -313,6 +400,9 @@ def test_unicode_in_other_units(
         ("tea\n\u8336\n".encode("iso2022_jp"), "line 2: not UTF-8 but ISO-2022 at byte 1 (byte 5"),
         ("\u8336\n".encode("iso2022_jp"), "iconv -f ISO-2022-JP -t UTF-8 < in.txt > in.new.txt"),
         ("\ucc28\n".encode("iso2022_kr"), "in.txt, line 1: not UTF-8 but ISO-2022"),
+        ("\ucc28\n".encode("iso2022_kr"), "iconv -f ISO-2022-KR -t UTF-8 < in.txt"),
+        (b"\x1b$)A\x0e2h\x0f\n", "iconv -f ISO-2022-CN -t UTF-8 < in.txt"),
+        ("\u4f60\n".encode("iso2022_jp_2"), "iconv -f ISO-2022-JP-2 -t UTF-8 < in.txt"),
         (b"\xed\xa0\xbd\xed\xb8\x80\n", "in.txt, line 1: not UTF-8"),  # CESU-8
         (b"te\xc0\x80a\n", "in.txt, line 1: not UTF-8: 0xc0"),  # Java's
         (b"caf\xc3", "in.txt, line 1: not UTF-8: 0xc3 (unexpected end of data) at byte 4"),
@@ -321,7 +411,21 @@ def test_unicode_in_other_units(
         (b"\0", "in.txt, line 1: a NUL at byte 1"),
         (bytes(9000), "in.txt, line 1: a NUL at byte 1"),
         (b"tea\n\x01\x02\xfe\n", "line 2: not UTF-8: 0xfe (invalid start byte) at byte 3"),
-        (b"tea\n\x01\x02\xfe\n", "control characters tell that it is no text of another encoding"),
+        (b"tea\n\x01\x02\xfe\n", "; but it has control characters, and may be no text"),
+        (
+            b"caf\xe9\b\n",
+            "iconv -f WINDOWS-1252 -t UTF-8 < in.txt > in.new.txt makes UTF-8 of it, if",
+        ),
+        ("\u8336\n\u676f\n".encode("utf-16-le"), "if its encoding is UTF-16LE"),
+        (b"a\0b\0c\0", "tr '\\0' '\\n' < in.txt > in.new.txt makes lines of them"),
+        (b"a\0\0\0b\0\0\0", "tr '\\0' '\\n' < in.txt"),
+        (b"hot.a\0tea.b\0" * 20, "tr '\\0' '\\n' < in.txt"),
+        (b"tea\rcup\rhot\r\n", "in.txt, line 1: its lines end in CR alone"),
+        (
+            b"tea\rcup\rhot\n",
+            "in.txt, line 1: its lines end in CR alone (the first at character 4)",
+        ),
+        (b"tea\rcup\rhot\nof it\n", "in.txt, line 1: its lines end in CR alone"),
         (
             b"tea\rcup\rhot\r",
             "in.txt, line 1: its lines end in CR alone (the first at character 4)",
@@ -333,6 +437,22 @@ def test_what_is_no_utf8_text(encode: Encode, content: bytes, message: str) -> N
     Path("in.txt").write_bytes(content)
     for out in ("out.npy", "-"):
         assert_refused(encode("in.txt", out=out), 1, message)
+    head = message.partition("; but")[0].partition(" < in.txt")[0].replace("in.txt", "stdin")
+    assert_refused(encode("-", stdin=content), 1, head)
+
+
+def test_crs_that_end_later_lines(encode: Encode) -> None:
+    Path("in.txt").write_bytes(b"tea\r\ncup\nof\rit\rhot\rtea\r")
+    for size in (1, batch.READ_BYTES):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batch, "READ_BYTES", size)
+            message = "in.txt, line 3: its lines end in CR alone (the first at character 3)"
+            assert_refused(encode("in.txt"), 1, message)
+
+
+def test_a_nul_of_json_lines_is_no_end_of_a_record(encode: Encode) -> None:
+    Path("in.jsonl").write_bytes(b'{"text": "te\0a"}\n')
+    assert_refused(encode("in.jsonl"), 1, "a NUL at byte 13; tr -d '\\0' < in.jsonl > in.new.jsonl")
 
 
 def test_faults_are_placed_beyond_the_first_read(encode: Encode) -> None:
@@ -353,6 +473,8 @@ def test_faults_are_placed_beyond_the_first_read(encode: Encode) -> None:
         (b"tea\r", ["tea"]),
         (b"\r", [""]),
         (b"te\ra\n", ["te\ra"]),
+        (b"tea\nc\rup\nh\rot\r\n", ["tea", "c\rup", "h\rot"]),
+        (b"tea\ncup\n1%\r2%\r3%\n", ["tea", "cup", "1%\r2%\r3%"]),
         (b"tea\r\r\ncup\r\n", ["tea\r", "cup"]),
         (
             b"tea\xe2\x80\xa8\xe2\x80\xa9\xc2\x85\x0b\x0c\x1ccup",
@@ -387,6 +509,8 @@ def test_a_mark_alone_is_no_json_line(encode: Encode) -> None:
         ('[ {\n"text": "tea"}\n]\n', "if it is one JSON document, jq -c '.[]' < in.jsonl"),
         ('{\n  "text": "tea"\n}\n', "if it is one JSON document, jq -c . < in.jsonl"),
         ("NaN\n", "not a JSON object but NaN"),
+        ('{"text": "tea", "n": ' + "1" * 5000 + "}\n", "not JSON: an integer of too many digits\n"),
+        ('{"text": ' + "[" * 100_000 + "\n", "not JSON: too deep\n"),
         ('{"text": NaN}\n', "no text under 'text' (not text)"),
         ('{"text": "tea"} cup\n', "line 1: not JSON"),
         ('{"text": "tea"},\n', "line 1: not JSON"),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec import file_kinds
-from nibblevec.file_kinds import TEXT_TABLE, Kind, is_json_lines
+from nibblevec.file_kinds import JSON_DOCUMENT, MISNAMED_JSON_LINES, TEXT_TABLE, Kind, is_json_lines
 from nibblevec.output_files import errors_named, written_file
 from nibblevec.texts import surrogate_in
 
@@ -36,8 +36,15 @@ NPY_HEADER_BYTES = 128
 LINES = "files with a text a line and JSON lines"
 COLUMNS = "columns divided by tabs or commas and JSON lines"
 
-# In ISO-2022 (-JP, -KR, -CN) these announce characters of two bytes, all of them ASCII.
-_ISO_2022 = (b"\x1b$@", b"\x1b$A", b"\x1b$B", b"\x1b$)A", b"\x1b$)C", b"\x1b$)G")
+# These announce characters of two bytes, all of them ASCII, in the encodings that iconv calls so.
+_ISO_2022 = {
+    **dict.fromkeys((b"\x1b$@", b"\x1b$B"), "ISO-2022-JP"),
+    **dict.fromkeys((b"\x1b$A", b"\x1b$(C", b"\x1b$(D"), "ISO-2022-JP-2"),
+    **dict.fromkeys((b"\x1b$(O", b"\x1b$(P", b"\x1b$(Q"), "ISO-2022-JP-3"),
+    b"\x1b$)C": "ISO-2022-KR",
+    **dict.fromkeys((b"\x1b$)A", b"\x1b$)G", b"\x1b$*H"), "ISO-2022-CN"),
+    b"\x1b$)E": "ISO-2022-CN-EXT",
+}
 
 
 class InputError(ValueError):
@@ -65,15 +72,22 @@ def check_input(path: str, *, column: str | None = None, may_be_table: bool = Fa
     if path == STANDARD_STREAM:
         return
     readable = COLUMNS if may_be_table else LINES
-    kind = file_kinds.kind_by_name(path)
-    if kind is not None and not (may_be_table and kind is TEXT_TABLE):
-        _refuse(path, kind, "." + path.rpartition(".")[2], readable)
+    head = b""
     if os.path.isfile(path):
         with errors_named(path), open(path, "rb", buffering=0) as file:
             head = file.read(READ_BYTES)
-        _check_head(head, path, readable)
-        if column is not None and not is_json_lines(path):
-            _check_no_json(head, path)
+    kind = file_kinds.kind_by_name(path)
+    if kind is JSON_DOCUMENT and _begins_with_object(head):
+        _refuse(path, MISNAMED_JSON_LINES, "", readable)
+    if kind is not None and not (may_be_table and kind is TEXT_TABLE):
+        rename = ""
+        if file_kinds.kind_by_content(head[: file_kinds.HEAD_BYTES]) is None:
+            held = "columns" if may_be_table else "a text a line"
+            rename = f"; if it does hold {held}, give it a name that ends in .txt"
+        _refuse(path, kind, "." + path.rpartition(".")[2], readable, rename)
+    _check_head(head, path, readable)
+    if column is not None and not is_json_lines(path):
+        _check_no_json(head, path)
 
 
 def read_texts(paths: Sequence[str], column: str | None = None) -> Iterator[list[str]]:
@@ -139,7 +153,7 @@ def _line_blocks(
         descriptor: what ``read`` reads from, if it may be one that does not wait.
         no_json: the first line must not be an object of JSON.
     """
-    lines_before = bytes_before = 0
+    lines_before = bytes_before = alone = 0
     pieces: list[bytes] = []  # of what no line end was seen of; joined once
     is_head = is_first = True
     while True:
@@ -159,8 +173,6 @@ def _line_blocks(
         text = _decoded(block, name, lines_before, bytes_before)
         if is_first:
             text = text.removeprefix("\ufeff")
-            if not chunk and "\r" in text[:-1]:
-                _refuse_carriage_returns(text, name)
         is_first = False
         if text:
             lines = text.split("\n")
@@ -168,6 +180,8 @@ def _line_blocks(
                 lines.pop()
             if "\r" in text:
                 lines = [line.removesuffix("\r") for line in lines]
+                if text.count("\r") > text.count("\r\n"):
+                    alone = _checked_carriage_returns(text, lines, name, lines_before, alone)
             yield lines
             lines_before += len(lines)
             bytes_before += len(block)
@@ -193,11 +207,12 @@ def _wait(descriptor: int | None) -> None:
         select.select([descriptor], [], [])
 
 
-def _refuse(name: str, kind: Kind, sign: str, readable: str) -> NoReturn:
+def _refuse(name: str, kind: Kind, sign: str, readable: str, rename: str = "") -> NoReturn:
     path = None if name == "stdin" else name
     what = kind.words + (f" ({sign})" if sign else "")
     raise InputKindError(
-        f"{name}: only {readable} are read; this is {what}: {file_kinds.way_out(kind, path)}"
+        f"{name}: only {readable} are read; this is {what}:"
+        f" {file_kinds.way_out(kind, path)}{rename}"
     )
 
 
@@ -210,12 +225,7 @@ def _check_head(head: bytes, name: str, readable: str) -> None:
 
 def _check_no_json(beginning: bytes, name: str) -> None:
     """Refuse lines whose first one is an object of JSON, where a column was asked for."""
-    line = beginning.partition(LINE_END)[0].removeprefix(b"\xef\xbb\xbf").strip()
-    if not line.startswith(b"{"):
-        return
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
+    if not _begins_with_object(beginning):
         return
     what = "stdin is" if name == "stdin" else f"{name}: a file of this name is"
     raise InputKindError(
@@ -224,36 +234,56 @@ def _check_no_json(beginning: bytes, name: str) -> None:
     )
 
 
+def _begins_with_object(beginning: bytes) -> bool:
+    """Whether the first line that is not blank is a whole object of JSON."""
+    line = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().partition(LINE_END)[0]
+    if not line.startswith(b"{"):
+        return False
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _decoded(block: bytes, name: str, lines_before: int, bytes_before: int) -> str:
     """The text of whole lines.
 
     Raises:
         InputError: it is not UTF-8, or holds what no text in UTF-8 does (names line and byte).
     """
-    known = "WINDOWS-1252"
+    known, doubt = "WINDOWS-1252", ""
     try:
         text = block.decode("utf-8")
         at, problem = block.find(b"\0"), "a NUL"
         if at < 0 and b"\x1b$" in block:
-            places = [block.find(sequence) for sequence in _ISO_2022]
-            at = min((place for place in places if place >= 0), default=-1)
-            known, problem = "ISO-2022-JP", "not UTF-8 but ISO-2022"
+            places = {block.find(sequence): encoding for sequence, encoding in _ISO_2022.items()}
+            places.pop(-1, None)
+            at = min(places, default=-1)
+            if at >= 0:
+                known, problem = places[at], "not UTF-8 but ISO-2022"
         if at < 0:
             return text
     except UnicodeDecodeError as error:
         at, problem = error.start, f"not UTF-8: 0x{block[error.start]:02x} ({error.reason})"
+        if b"\0" in block:
+            known = "UTF-16LE"
+        if file_kinds.has_control_characters(block):
+            doubt = "; but it has control characters, and may be no text"
     encoding = None if bytes_before else file_kinds.foreign_encoding(block)
     if encoding is not None:
         at, problem = 0, f"{encoding}, not UTF-8,"
         way_out = _by_command(f"iconv -f {encoding} -t UTF-8", name) + " makes UTF-8 of it"
+    elif problem == "a NUL" and (is_json_lines(name) or file_kinds.kind_by_name(name)):
+        # A line end in its place would break a record.
+        command = _by_command("tr -d '\\0'", name)
+        way_out = f"{command} leaves out NULs"
     elif problem == "a NUL":
         command = _by_command("tr '\\0' '\\n'", name)
         way_out = f"where texts are divided by NULs, {command} makes lines of them"
-    elif problem.startswith("not UTF-8:") and file_kinds.has_control_characters(block):
-        way_out = "control characters tell that it is no text of another encoding either"
     else:
         command = _by_command(f"iconv -f {known} -t UTF-8", name)
-        way_out = f"{command} makes UTF-8 of it, if its encoding is {known}"
+        way_out = f"{command} makes UTF-8 of it, if its encoding is {known}{doubt}"
     line = lines_before + block.count(LINE_END, 0, at) + 1
     place = f"byte {at - block.rfind(LINE_END, 0, at)}"
     if line > 1:
@@ -261,12 +291,32 @@ def _decoded(block: bytes, name: str, lines_before: int, bytes_before: int) -> s
     raise InputError(f"{name}, line {line}: {problem} at {place}; {way_out}")
 
 
-def _refuse_carriage_returns(text: str, name: str) -> NoReturn:
-    command = _by_command("tr '\\r' '\\n'", name)
-    raise InputError(
-        f"{name}, line 1: its lines end in CR alone (the first at character"
-        f" {text.index(chr(13)) + 1}); {command} makes LFs of them"
-    )
+def _checked_carriage_returns(
+    text: str, lines: Sequence[str], name: str, lines_before: int, alone: int
+) -> int:
+    """How many CRs there are so far, ``alone`` of them before these lines, that end no line.
+
+    Args:
+        text: what the lines were made of.
+        lines: without their ends.
+        name: of the file, for errors.
+        lines_before: how many LFs went before.
+        alone: how many such CRs went before.
+
+    Raises:
+        InputError: where a line ends, there were more such CRs than LFs; so it does not matter
+            what ends the last one, nor how much was read at a time.
+    """
+    for number, line in enumerate(lines, lines_before + 1):
+        alone += line.count("\r")
+        is_last = number == lines_before + len(lines)
+        if alone > number - (is_last and not text.endswith("\n")):
+            command = _by_command("tr '\\r' '\\n'", name)
+            raise InputError(
+                f"{name}, line {number}: its lines end in CR alone (the first at character"
+                f" {line.find(chr(13)) + 1}); {command} makes LFs of them"
+            )
+    return alone
 
 
 def _by_command(command: str, name: str) -> str:
@@ -275,8 +325,7 @@ def _by_command(command: str, name: str) -> str:
         return f"{command}, put before it,"
     import shlex
 
-    stem, suffix = os.path.splitext(name)
-    return f"{command} < {shlex.quote(name)} > {shlex.quote(stem + '.new' + suffix)}"
+    return f"{command} < {shlex.quote(name)} > {shlex.quote(file_kinds.beside(name))}"
 
 
 class _Repeating(dict[str, Any]):
@@ -325,10 +374,18 @@ def json_objects(
             beginning = line.strip()
             if number == 1 and (beginning == "{" or beginning.startswith("[")):
                 hint = f"; if it is one JSON document, {_as_lines(beginning[0], name)}"
-            raise InputError(f"{name}, line {number}: not JSON: {error}{hint}") from None
+            problem = _problem_of_json(error) + hint
+            raise InputError(f"{name}, line {number}: not JSON: {problem}") from None
         if not isinstance(record, dict):
             raise InputError(f"{name}, line {number}: not a JSON object{_other_json(record, name)}")
         yield number, record
+
+
+def _problem_of_json(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return str(error)
+    # Python's own words are about Python's limits.
+    return "too deep" if isinstance(error, RecursionError) else "an integer of too many digits"
 
 
 def _other_json(record: object, name: str) -> str:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -535,3 +536,14 @@ def test_no_line_of_json_has_a_line_end_within(model: Path) -> None:
     assert [json.loads(line)["text"] for line in lines] == texts
     assert "\u00e9\U0001f600" in written  # the rest stays readable
     assert lines[0].startswith('{"text": "tea\\u000bcup')
+
+
+def test_no_line_of_json_has_a_control_character_within(model: Path) -> None:
+    texts = ["".join(map(chr, (*range(11, 13), *range(14, 32), *range(127, 160)))) + "\u00a0\u00e9"]
+    arguments = ["encode", "-", "--model", str(model), "--quiet", "-o", "-"]
+    result = CliRunner().invoke(main, arguments, input=(texts[0] + "\n").encode())
+    assert result.exit_code == 0, result.output
+    (line,) = result.stdout_bytes.decode().splitlines()
+    assert json.loads(line)["text"] == texts[0]
+    assert not any(unicodedata.category(character) == "Cc" for character in line)
+    assert "\u00a0\u00e9" in line

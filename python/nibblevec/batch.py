@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 from contextlib import contextmanager
 from itertools import chain
@@ -471,17 +472,16 @@ class NpyWriter:
         return header
 
 
-def readable_json(value: object, **options: Any) -> str:
-    """JSON in readable characters, but for those at which some readers end a line.
+_NOT_READABLE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
-    Control characters of ASCII are escaped in JSON anyway; these three are line ends to
-    `str.splitlines`, and the last two to JavaScript.
+
+def readable_json(value: object, **options: Any) -> str:
+    """JSON in readable characters: those that control a terminal or end a line are escaped.
+
+    JSON itself asks that only of the control characters before the blank.
     """
     text = json.dumps(value, ensure_ascii=False, **options)
-    if not text.isascii():
-        for character in "\x85\u2028\u2029":
-            text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    return _NOT_READABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class JsonLinesWriter:

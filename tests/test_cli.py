@@ -692,15 +692,17 @@ def test_ctrl_c_while_it_waits_for_stdin(model: Path) -> None:
 
 @posix_only
 @pytest.mark.parametrize("source", ["in.txt", "-"])
-def test_sigterm(model: Path, source: str) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_signals_that_end(model: Path, source: str, name: str) -> None:
+    number = getattr(signal, name)
     write("in.txt", ["the stock market fell, a cup of tea!"] * 500_000)
     Path("out.npy").write_bytes(b"old")
     code, err, seconds = interrupted(
         ["encode", source, "-o", "out.npy", "--model", str(model), "--quiet"],
         part_is_there,
-        signal.SIGTERM,
+        number,
     )
-    assert (code, err) == (128 + signal.SIGTERM, "")
+    assert (code, err) == (128 + number, "")
     assert seconds < 1
     assert sorted(os.listdir()) == ["in.txt", "out.npy"]
     assert Path("out.npy").read_bytes() == b"old"

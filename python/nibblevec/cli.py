@@ -188,8 +188,9 @@ def encode(
 
     An INPUT is a file with a text a line, a .jsonl or .ndjson file (or .jl, .jsonlines, .ldjson
     ...) with a JSON object a line (its text is under --column), or - for stdin, a text a line.
-    Files are UTF-8; lines end in LF or CRLF, and may be of any length. Other encodings, NULs and
-    files of other kinds (.csv, .parquet, .gz ...), by their name or their content, are refused.
+    Files are UTF-8; lines end in LF or CRLF, and may be of any length. Other encodings, lines that
+    end in CR alone, NULs and files of other kinds, by their name (.csv, .json, .parquet, .gz ...)
+    or their content, are refused.
 
     OUT appears when it is complete: it is written beside its final name and then renamed. Lines on
     stdout are written as soon as the input pauses, so a program may write a line and read its
@@ -197,7 +198,7 @@ def encode(
     """
     _check_output(out, inputs)
     _check_texts(inputs, column, "INPUT")
-    with _ending_at_sigterm():
+    with _ending_at_signals():
         encoder = _encoder(model, max_length, threads)
         options: dict[str, Any] = {
             "truncate_dim": truncate_dim,
@@ -299,24 +300,29 @@ def _check_output(out: str, inputs: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def _ending_at_sigterm() -> Iterator[None]:
-    """SIGTERM ends the process as an exception does, which removes what is unfinished."""
+def _ending_at_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the process as an exception does, which removes what is unfinished."""
 
     def end(number: int, _frame: FrameType | None) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)  # a second one must not disturb the removal
+        for own in taken:  # another one must not disturb the removal
+            signal.signal(own, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
-        yield
-        return
-    signal.signal(signal.SIGTERM, end)
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+        taken = [
+            number
+            for number in numbers  # nohup ignores the second; Windows has none
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL
+        ]
+    for number in taken:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _is_bundled(model: str | None) -> bool:
@@ -596,7 +602,7 @@ def convert(
     refused. OUT appears when it is complete, and is then loaded and compared with MODEL.
     """
     _check_target(model, out, force)
-    with _ending_at_sigterm():
+    with _ending_at_signals():
         lines = _convert(model, out, layout, row_format, name, license_, threads)
     _print_lines(lines)
 

@@ -7,10 +7,12 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -742,6 +744,58 @@ def test_full_stdout_of_other_commands(arguments: tuple[str, ...]) -> None:
         done = run(*arguments, stdout=full)
     assert done.returncode == 1
     assert done.stderr.decode() == "Error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("encode", "--help")])
+def test_full_stdout_of_words_about_itself(arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = run(*arguments, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.decode() == "Error: [Errno 28] No space left on device: 'stdout'\n"
+
+
+@pytest.fixture
+def contradicting(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model at which a warning is due."""
+    folder = tmp_path_factory.mktemp("contradicting") / "a \x1b[1m model"
+    shutil.copytree(model, folder)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["added_tokens"][0]["id"] += 1
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["info", "MODEL"],
+        ["encode", "in.txt", "-o", "out.npy", "--quiet", "--model", "MODEL"],
+        ["convert", "MODEL", "out", "--format", "float32"],
+        ["verify", "MODEL"],
+    ],
+)
+def test_warnings_are_lines(contradicting: Path, arguments: list[str]) -> None:
+    write("in.txt", ["tea"])
+    done = run(*(str(contradicting) if argument == "MODEL" else argument for argument in arguments))
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == len(set(lines)) > 0
+    assert all(line.startswith("warning: ") for line in lines)
+    assert r"a \x1b[1m model" in lines[0]
+    assert "has the id" in lines[0]
+
+
+def test_warnings_of_who_calls_stay(contradicting: Path) -> None:
+    show = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        result = CliRunner().invoke(main, ["info", str(contradicting)])
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("warning: ")
+    assert warnings.showwarning is show
+    result = CliRunner().invoke(main, ["info", str(contradicting)])
+    assert isinstance(result.exception, UserWarning)
 
 
 @posix_only

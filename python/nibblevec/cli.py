@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from contextlib import contextmanager, suppress
 from itertools import product
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,6 +17,7 @@ import click
 
 from nibblevec import batch
 from nibblevec.file_kinds import is_json_lines
+from nibblevec.output_files import errors_named
 from nibblevec.precision import PRECISIONS, checked_precision, has_ranges, ranges_in_words
 from nibblevec.printing import printable
 from nibblevec.progress import ProgressBar, lenient_stderr
@@ -45,28 +47,64 @@ NORMALIZATIONS = {
 }
 
 
+class _Command(click.Command):
+    """A command whose --help tells where it could not be written."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with errors_named("stdout"):
+            return super().make_context(*arguments, **options)
+
+
 class _Commands(click.Group):
     """Commands that end with a line of words and exit code 1, not a traceback, if they fail."""
 
+    command_class = _Command
+
     def main(self, *arguments: Any, **options: Any) -> Any:
-        with lenient_stderr():  # words on it decide nothing, least of all an exit code
+        # Words on stderr decide nothing, least of all an exit code.
+        with lenient_stderr(), _warnings_in_words():
             return super().main(*arguments, **options)
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        with _printable_errors():
+        with _errors_in_words(), errors_named("stdout"):  # it writes --help and --version
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            with _printable_errors():
-                return super().invoke(ctx)
-        except (ImportError, OSError, ValueError) as error:
-            _discard_unwritten()
-            if isinstance(error, batch.InputKindError):  # wrong usage, found where it was read
-                raise click.UsageError(printable(str(error))) from error
-            if isinstance(error, BrokenPipeError):
-                raise  # click ends quietly when the reader of stdout went away
-            raise click.ClickException(printable(_in_words(error))) from error
+        with _errors_in_words():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """A warning is a line on stderr, and the same one is not said twice."""
+    said = set()
+
+    def say(message: Warning | str, *_where: object, **_options: object) -> None:
+        words = printable(str(message))
+        if words not in said:
+            said.add(words)
+            click.echo(f"warning: {words}", err=True)
+
+    show = warnings.showwarning
+    warnings.showwarning = say
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+
+
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    try:
+        with _printable_errors():
+            yield
+    except (ImportError, OSError, ValueError) as error:
+        _discard_unwritten()
+        if isinstance(error, batch.InputKindError):  # wrong usage, found where it was read
+            raise click.UsageError(printable(str(error))) from error
+        if isinstance(error, BrokenPipeError):
+            raise  # click ends quietly when the reader of stdout went away
+        raise click.ClickException(printable(_in_words(error))) from error
 
 
 @contextmanager

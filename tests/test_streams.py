@@ -502,6 +502,18 @@ def test_ctrl_c_between_lines(model: Path) -> None:
 
 
 @posix_only
+def test_nohup_goes_on(model: Path) -> None:
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with co_process("-", "--model", str(model), preexec_fn=ignore) as process:
+        for text in ("tea", "cup"):
+            say(process.stdin, text.encode() + b"\n")
+            assert hear(process) == text
+            process.send_signal(signal.SIGHUP)
+
+
+@posix_only
 def test_reader_of_stdout_goes_away_between_lines(model: Path) -> None:
     with co_process("-", "--model", str(model), "--quiet") as process:
         say(process.stdin, b"tea\n")

@@ -108,7 +108,8 @@ def read_texts(paths: Sequence[str], column: str | None = None) -> Iterator[list
         OSError: a file cannot be read (names it).
         InputKindError: a file is of another kind (see `check_input`, which looks into regular files
             only).
-        InputError: a line is not UTF-8, not JSON, has no text or one with a surrogate.
+        InputError: a line is not UTF-8, not JSON, has no text or one with a surrogate; lines end in
+            CR alone.
     """
     for path in paths:
         if is_json_lines(path):
@@ -128,7 +129,7 @@ def read_lines(path: str) -> Iterator[str]:
     Raises:
         OSError: it cannot be read (names it).
         InputKindError: it is no text file.
-        InputError: a line is not UTF-8.
+        InputError: a line is not UTF-8, or lines end in CR alone.
     """
     return chain.from_iterable(_read_blocks(path))
 

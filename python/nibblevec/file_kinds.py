@@ -289,18 +289,21 @@ def foreign_encoding(content: bytes) -> str | None:
         characters, of_ascii = _characters(content, name)
         if of_ascii < least or 10 * _characters(content, _SWAPPED[name])[1] > of_ascii:
             continue
-        # Texts of odd lengths that NULs divide look alike, but are texts without these.
+        # Texts of odd lengths that NULs divide look alike, but are texts without these; letters of
+        # other scripts have bytes below the blank.
         divided = content.replace(b"\0", b"")
+        low = len(divided) - len(divided.translate(None, _BELOW_BLANK))
         if (
             name.startswith("UTF-32")
             or 2 * of_ascii >= characters
-            or has_control_characters(divided)
+            or 8 * low > len(divided)
             or not _is_utf8(divided)
         ):
             return name
     return None
 
 
+_BELOW_BLANK = bytes(code for code in range(32) if code not in b"\n")
 _SWAPPED = {
     **{"UTF-32LE": "UTF-32BE", "UTF-32BE": "UTF-32LE"},
     **{"UTF-16LE": "UTF-16BE", "UTF-16BE": "UTF-16LE"},

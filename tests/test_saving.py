@@ -196,8 +196,8 @@ def test_convert_keeps_float64_sums_where_nobody_says(tmp_path: Path, case: str)
         ("q4_k", "folder", "6048 bytes of q4_k become 43008 bytes of float32, since a StaticEmbeddi"
          "ng folder has no place for such rows; a name that ends in .gguf keeps them"),
         ("sse_q4", "folder", "5544 bytes of sse_q4 become 43008 bytes of float32, since a StaticEmb"
-         "edding folder has no place for such rows; quantize='q4_k' packs the float model for a nam"
-         "e that ends in .gguf"),
+         "edding folder has no place for such rows; quantize='q4_k' packs the float model for a "
+         "name that ends in .gguf"),
         ("sse_q4", "m.gguf", "5544 bytes of sse_q4 become 43008 bytes of float32, since a GGUF file"
          " has no place for such rows; quantize='q4_k' packs the float model for a name that ends i"
          "n .gguf"),

@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import stat
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -325,7 +327,7 @@ def test_writers_that_are_killed(tmp_path: Path) -> None:
         assert which(known, folder) in {*known.values(), "none"}
     begin = time.monotonic()
     save(*models[0], folder)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < output_files.LOCK_SECONDS  # it waits for nobody
     assert which(known, folder) == "static 3"
 
 
@@ -459,6 +461,61 @@ def test_a_model_that_is_replaced_stays_as_private(tmp_path: Path, new: str) -> 
 
 @posix_only
 @pytest.mark.usefixtures("usual_umask")
+def test_the_strictest_of_the_files_that_made_a_model(tmp_path: Path) -> None:
+    """What others may do counts before what a group may."""
+    folder = tmp_path / "model"
+    save("static", 3, folder)
+    (folder / "model.safetensors").chmod(0o640)
+    (folder / "modules.json").chmod(0o604)
+    save("sse_q4", 5, folder)
+    assert mode(folder / "embedding.q4_k_m.bin") == 0o640
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    """An access list as Linux keeps it: tag, permissions and id of each entry."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+NOBODY = 0xFFFFFFFF
+WIDE_ACL = acl((1, 7, NOBODY), (2, 7, 4321), (4, 7, NOBODY), (16, 7, NOBODY), (32, 5, NOBODY))
+OWN_ACL = acl((1, 6, NOBODY), (2, 4, 1234), (4, 0, NOBODY), (16, 4, NOBODY), (32, 0, NOBODY))
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="access lists of Linux")
+@pytest.mark.parametrize("own", [None, OWN_ACL])
+def test_a_folder_s_access_list_widens_no_file_that_is_replaced(
+    tmp_path: Path, own: bytes | None
+) -> None:
+    folder = tmp_path / "model"
+    save("static", 3, folder)
+    path = folder / "model.safetensors"
+    path.chmod(0o640)
+    try:
+        if own is not None:
+            os.setxattr(path, output_files.ACL_ATTRIBUTE, own)
+        os.setxattr(folder, "system.posix_acl_default", WIDE_ACL)
+    except OSError:
+        pytest.skip("a file system without access lists")
+    for whole in (True, False):
+        if whole:
+            save("sse", 4, folder)
+        else:
+            rewrite(path)
+        assert mode(path) == 0o640
+        if own is None:
+            with pytest.raises(OSError, match="No data available"):
+                os.getxattr(path, output_files.ACL_ATTRIBUTE)
+        else:
+            assert os.getxattr(path, output_files.ACL_ATTRIBUTE) == own
+
+
+def rewrite(path: Path) -> None:
+    with written_file(str(path)) as file:
+        file.write(b"new")
+
+
+@posix_only
+@pytest.mark.usefixtures("usual_umask")
 def test_nobody_else_reads_what_replaces_a_model(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
@@ -502,15 +559,151 @@ def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
     assert which(known, tmp_path / "model") == "sse 4"
 
 
-def test_a_folder_under_the_name_of_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tokenizer.json", "config_sentence_transformers.json", "ranges.safetensors"),
+        *("modules.json", "model.safetensors", "model_rest.safetensors", "embedding.q4_k_m.bin"),
+        "1_Normalize/config.json",
+    ],
+)
+@pytest.mark.parametrize("new", LAYOUTS)
+def test_a_folder_under_the_name_of_a_file(tmp_path: Path, new: str, name: str) -> None:
+    """Whether it would be written, or only removed: nothing else goes before that is known."""
     folder = tmp_path / "model"
     save("static", 3, folder)
-    os.rename(folder / "tokenizer.json", folder / "old.json")
-    (folder / "tokenizer.json").mkdir()
-    before = sorted(os.listdir(folder))
-    with pytest.raises(IsADirectoryError, match=r"tokenizer\.json"):
-        save("sse", 4, folder)
-    assert sorted(os.listdir(folder)) == before
+    with suppress(FileNotFoundError):
+        (folder / name).unlink()
+    (folder / name / "of somebody").mkdir(parents=True)
+    before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+    with pytest.raises(IsADirectoryError) as caught:
+        save(new, 4, folder)
+    assert caught.value.filename == str(folder / name)
+    assert {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")} == before
+
+
+@posix_only
+@pytest.mark.parametrize(
+    "write", [written_file, lambda path: written_folder(path, [], lambda _: ())]
+)
+def test_links_without_an_end(tmp_path: Path, write: Any) -> None:
+    a, b = tmp_path / "a.npy", tmp_path / "b.npy"
+    a.symlink_to(b)
+    b.symlink_to(a)
+    with pytest.raises(OSError, match=r"symbolic links") as caught, write(str(a)):
+        pass
+    assert (caught.value.errno, caught.value.filename) == (errno.ELOOP, str(a))
+    assert sorted(os.listdir(tmp_path)) == ["a.npy", "b.npy"]
+    assert a.is_symlink()
+
+
+def test_parents_that_were_made_in_vain(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    path = tmp_path / "old" / "new" / "deep" / "er"
+
+    def fail(others: bool) -> None:
+        with written_folder(str(path), [], lambda _: ()):
+            if others:
+                (tmp_path / "old" / "new" / "of somebody").touch()
+            raise OSError(errno.ENOSPC, "full")
+
+    for others, left in ((False, ["old"]), (True, ["new", "of somebody", "old"])):
+        with pytest.raises(OSError, match="full"):
+            fail(others)
+        assert sorted(found.name for found in tmp_path.rglob("*")) == left
+
+
+# Whatever comes between the first old file that goes and the last new one that comes
+
+
+def failing(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, *, at: int, times: int, after: bool
+) -> Callable[[], int]:
+    """Let calls that rename or remove raise, before or after they did it; returns their number."""
+    calls = 0
+    for name in ("unlink", "replace"):
+        step: Callable[..., None] = getattr(os, name)
+
+        def raising(*arguments: Any, step: Callable[..., None] = step, **options: Any) -> None:
+            nonlocal calls
+            if options or str(arguments[0]).endswith(LOCK_NAME):  # options: of shutil.rmtree
+                step(*arguments, **options)
+                return
+            calls += 1
+            fails = at < calls <= at + times
+            if after or not fails:
+                step(*arguments, **options)
+            if fails:
+                raise error
+
+        monkeypatch.setattr(os, name, raising)
+    return lambda: calls
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("times", [1, 2, 1000])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "broken")], ids=repr)
+@pytest.mark.parametrize(("old", "new"), PAIRS[::2])
+def test_a_save_that_fails_halfway(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    old: str,
+    new: str,
+    error: BaseException,
+    times: int,
+    after: bool,
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # it takes time
+    known = fingerprints(tmp_path, (old, 3), (new, 4))
+    names = sorted(os.listdir(tmp_path / f"alone {new} 4"))
+    at, found = 0, []
+    while True:
+        folder = tmp_path / f"{at}"
+        save(old, 3, folder)
+        raised: BaseException | None = None
+        with monkeypatch.context() as patch:
+            own = type(error)(*error.args)
+            calls = failing(patch, own, at=at, times=times, after=after)
+            try:
+                save(new, 4, folder)
+            except BaseException as caught:
+                raised = caught
+        if calls() <= at:
+            assert raised is None
+            break
+        assert type(raised) is type(error)
+        hidden = [name for name in os.listdir(folder) if name.startswith(".")]
+        found.append(which(known, folder))
+        if hidden:
+            assert times > 1
+            assert len(hidden) == 1
+            assert which(known, folder / hidden[0]) == f"{new} 4"
+            assert sorted(os.listdir(folder / hidden[0])) == names
+            assert f"the new files are in {folder / hidden[0]}" in str(raised)
+        else:
+            assert found[-1] in known.values()
+            assert "the new files are in" not in str(raised)
+            assert found[-1] == f"{old} 3" or sorted(os.listdir(folder)) == names
+        save(new, 4, folder)  # goes on as if nothing had been
+        assert which(known, folder) == f"{new} 4"
+        at += 1
+    assert at >= 4
+    assert f"{old} 3" in found or after
+    if times == 1:
+        assert "none" not in found
+        assert found.count(f"{new} 4") >= at - 1
+
+
+def test_a_save_into_a_folder_without_a_model_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        failing(patch, PermissionError(errno.EACCES, "no"), at=0, times=1000, after=False)
+        with pytest.raises(PermissionError):
+            save("static", 3, folder)
+    assert os.listdir(folder) == []
 
 
 def test_layouts_are_all_there() -> None:

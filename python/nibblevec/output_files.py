@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import time
+from collections import deque
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def written_file(path: str) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it cannot be written (names ``path``); any other, if it names a file of its own.
     """
-    target = os.path.realpath(path)
+    target = _real_path(path)
     folder = os.path.dirname(target)
     unfinished = unfinished_name(target)
     try:
@@ -79,15 +80,20 @@ def written_folder(
         others: given the folder, all other names, or paths within, of files that a folder of this
             kind may hold. Called while no other writer is at work.
 
+    Once an old file is gone the new ones come, whatever happens: an error or a signal meanwhile is
+    raised after that. If they cannot come, they stay in the hidden folder.
+
     Raises:
-        OSError: it cannot be written (names ``path``), or another writer does not end; any other,
-            if it names a file of its own.
+        OSError: it cannot be written (names ``path``, and the hidden folder if the new files stay
+            there), or another writer does not end; any other, if it names a file of its own.
     """
-    target = os.path.realpath(path)
+    target = _real_path(path)
     exists = os.path.isdir(target)
     if os.path.exists(target) and not exists:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     unfinished = unfinished_name(os.path.join(target, "files") if exists else target)
+    exchange = _Exchange(unfinished, target)
+    parents = _missing_parents(target)
     try:
         with errors_named(path, instead_of=unfinished):
             os.makedirs(unfinished, mode=0o700 if exists else 0o777)
@@ -98,15 +104,44 @@ def written_folder(
             _sync_folder(unfinished)
             if exists or not _renamed(unfinished, target):
                 with _only_writer(target):
-                    _move_files(unfinished, target, decisive, others(target))
+                    exchange.prepare(decisive, others(target))
+                    exchange.run()
+                    with suppress(OSError):
+                        os.rmdir(unfinished)
     except BaseException:
-        import shutil
+        if not exchange.is_under_way:
+            import shutil
 
-        shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            with suppress(OSError):  # another one's files are within
+                for parent in parents:
+                    os.rmdir(parent)
         raise
     _sync_folder(target)
     if not exists:
         _sync_folder(os.path.dirname(target))
+
+
+def _real_path(path: str) -> str:
+    """What a path names at the end of all links.
+
+    Raises:
+        OSError: the links have no end.
+    """
+    target = os.path.realpath(path)
+    if os.path.islink(target):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    return target
+
+
+def _missing_parents(path: str) -> list[str]:
+    """The folders that must be made before a file or folder can be, the innermost first."""
+    missing = []
+    parent = os.path.dirname(path)
+    while not os.path.lexists(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    return missing
 
 
 def write_file(path: str, content: bytes | memoryview) -> None:
@@ -130,33 +165,107 @@ def _renamed(unfinished: str, target: str) -> bool:
     return True
 
 
-def _move_files(source: str, target: str, decisive: Sequence[str], others: Sequence[str]) -> None:
-    written = set(os.listdir(source))
-    for name in written:
-        path = os.path.join(target, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    _pass_on_access_of_files(source, target, decisive)
-    for name in (*decisive, *(name for name in others if name not in written)):
-        _unlink_within(target, name)
-    _sync_folder(target)
-    coming = [*(written - {*decisive}), *(name for name in reversed(decisive) if name in written)]
-    for name in coming:
-        os.replace(os.path.join(source, name), os.path.join(target, name))
-    os.rmdir(source)
+class _Exchange:
+    """The files of one folder take the place of those of another: all of them, or none.
+
+    Attributes:
+        is_under_way: an old file is gone, and a new one has not come.
+    """
+
+    def __init__(self, source: str, target: str) -> None:
+        self.is_under_way = False
+        self._source = source
+        self._target = target
+        # What is left to do: each step may be done twice, if it is not known to be done.
+        self._going: deque[str] = deque()
+        self._coming: deque[str] = deque()
+        self._written: list[str] = []
+
+    def prepare(self, decisive: Sequence[str], others: Sequence[str]) -> None:
+        """Do before all that can fail.
+
+        Raises:
+            OSError: a folder has one of the names.
+        """
+        self._written = os.listdir(self._source)
+        names = {*self._written, *decisive, *others}
+        for path in (_place_within(self._target, name) for name in sorted(names)):
+            if os.path.isdir(path) and not os.path.islink(path):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        _pass_on_access_of_files(self._source, self._target, decisive)
+        going = (*decisive, *(name for name in others if name not in self._written))
+        self._going.extend(
+            path
+            for path in (_place_within(self._target, name) for name in going)
+            if os.path.lexists(path)
+        )
+        self._coming.extend(name for name in self._written if name not in decisive)
+        self._coming.extend(name for name in reversed(decisive) if name in self._written)
+
+    def run(self) -> None:
+        """Remove the old files and let the new ones come.
+
+        Raises:
+            OSError: it failed before an old file was gone; or it failed, and failed again.
+            BaseException: what came meanwhile, after all was done in spite of it.
+        """
+        old = [*self._going]
+        self.is_under_way = True
+        try:
+            self._go_on()
+        except BaseException:
+            new = [os.path.join(self._source, name) for name in self._written]
+            if all(os.path.lexists(path) for path in (*old, *new)):  # nothing was done
+                self.is_under_way = False
+                raise
+            try:
+                self._go_on()
+            except BaseException as error:
+                self._tell(error)
+                raise
+            raise
+
+    def _go_on(self) -> None:
+        while self._going:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.unlink(self._going[0])
+            self._going.popleft()
+        while self._coming:
+            path = os.path.join(self._source, self._coming[0])
+            if os.path.lexists(path):
+                os.replace(path, os.path.join(self._target, self._coming[0]))
+            self._coming.popleft()
+        self.is_under_way = False
+
+    def _tell(self, error: BaseException) -> None:
+        """Say in an error where the new files are: together again, if they can be."""
+        import shutil
+
+        if not self.is_under_way:
+            return
+        for name in self._written:
+            path = os.path.join(self._source, name)
+            if not os.path.lexists(path):
+                with suppress(OSError):
+                    shutil.move(os.path.join(self._target, name), path)
+        is_whole = sorted(os.listdir(self._source)) == sorted(self._written)
+        places = self._source if is_whole else f"{self._source} and {self._target}"
+        words = f"the save did not end: the new files are in {places}"
+        if isinstance(error, OSError):
+            problem = f"{error.strerror or error}; {words}"
+            raise OSError(error.errno, problem, self._target) from error
+        error.args = (*error.args, words)
 
 
-def _unlink_within(folder: str, name: str) -> None:
-    """Remove a file of a folder; where a link leads out to it, the link."""
+def _place_within(folder: str, name: str) -> str:
+    """Where a file of a folder is removed; where a link leads out to it, the link."""
     path = os.path.join(folder, name)
     place = folder
     for part in os.path.dirname(name).split(os.sep):
         place = os.path.join(place, part)
         if os.path.islink(place) and os.path.lexists(path):
-            path = place
-            break
-    with suppress(FileNotFoundError, NotADirectoryError):
-        os.unlink(path)
+            return place
+    return path
 
 
 @contextmanager
@@ -254,7 +363,7 @@ def _pass_on_access_of_files(source: str, target: str, decisive: Sequence[str]) 
         if (status := _regular_file(path)) is not None
     }
     # For names that are new: of the files that made the model, the one with the fewest readers.
-    strictest = min(old, key=lambda path: old[path].st_mode & 0o077, default=None)
+    strictest = min(old, key=lambda path: _openness(old[path].st_mode), default=None)
     for name in os.listdir(source):
         replaced = os.path.join(target, name)
         status = _regular_file(replaced)
@@ -262,6 +371,11 @@ def _pass_on_access_of_files(source: str, target: str, decisive: Sequence[str]) 
             replaced, status = strictest, old[strictest]
         if status is not None:
             _pass_on_access(replaced, status, os.path.join(source, name))
+
+
+def _openness(mode: int) -> tuple[int, int]:
+    """What all others may do, and then what a group may."""
+    return mode & 0o007, mode & 0o070
 
 
 def _pass_on_access(replaced: str, status: os.stat_result, path: str) -> None:
@@ -275,8 +389,12 @@ def _pass_on_access(replaced: str, status: os.stat_result, path: str) -> None:
     keeps_group = os.stat(path).st_gid == status.st_gid
     if not keeps_group:  # what its group might do is nothing for ours
         permissions = permissions & ~0o070 | (permissions & 0o007) << 3
+    has_attributes = hasattr(os, "getxattr")
+    if has_attributes:
+        with suppress(OSError):  # what the folder gives each new file
+            os.removexattr(path, ACL_ATTRIBUTE)
     os.chmod(path, permissions)
-    if keeps_group and hasattr(os, "getxattr"):
+    if keeps_group and has_attributes:
         with suppress(OSError):
             os.setxattr(path, ACL_ATTRIBUTE, os.getxattr(replaced, ACL_ATTRIBUTE))
     if os.stat(path).st_uid != status.st_uid:

@@ -29,6 +29,7 @@ from tiny_models import write_model
 
 from nibblevec import Encoder, batch, cli
 from nibblevec.cli import main
+from nibblevec.evaluation import read_retrieval_set
 from nibblevec.progress import ProgressBar, lenient, lenient_stderr
 
 DIM = 30
@@ -227,6 +228,51 @@ def test_warnings_and_logs_of_a_closed_stderr(model: Path, monkeypatch: pytest.M
         cutting = Encoder(model, device="cuda", max_seq_length=1)
         vectors = cutting.encode(TEXTS, show_progress_bar=True)
     assert len(vectors) == len(TEXTS)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", BROKEN)
+def test_warnings_on_a_broken_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Of a tokenizer, of a table that grows, of a device, and of a retrieval set."""
+    folder = write_model(tmp_path / "model")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["added_tokens"] = [{**content["added_tokens"][0], "id": 1}]
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    records = {"corpus": [{"_id": "d", "text": "tea"}] * 2, "queries": [{"_id": "q", "text": "a"}]}
+    for name, lines in records.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "qrels").mkdir()
+    rows = ("query-id", "corpus-id", "score"), ("q", "d", "1"), ("q", "e", "1")
+    (tmp_path / "qrels" / "test.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    monkeypatch.setattr(logging.getLogger("nibblevec"), "propagate", False)  # to the tests
+    shown: list[str] = []
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        shown.append(str(message))
+        sys.stderr.write("warning")
+
+    monkeypatch.setattr(warnings, "showwarning", show)
+    stream = BROKEN[kind]()
+    with stderr_is(stream):
+        loaded = Encoder(folder, device="cuda")
+        loaded.save_pretrained(tmp_path / "model.gguf")
+        if kind.startswith("closed"):  # what `logging` itself lets through
+            read_retrieval_set(str(tmp_path), name="set")
+    assert [word for word in ("has the id", "become", "CPU") if word in "".join(shown)] == [
+        *("has the id", "become", "CPU")
+    ]
+    assert len(shown) == 3
+    assert (tmp_path / "model.gguf").exists()
+    drop(stream)
+
+
+def test_warnings_that_are_errors(model: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="CPU"):
+            Encoder(model, device="cuda")
 
 
 @posix_only

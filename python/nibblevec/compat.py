@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nibblevec.printing import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -105,11 +106,7 @@ class SentenceTransformerMethods:
         """
         if prompt_name is None and prompt is None and "query" in self.prompts:
             prompt_name = "query"
-        texts = {"inputs": inputs, "prompt_name": prompt_name, "prompt": prompt}
-        return self.encode(
-            **{name: value for name, value in texts.items() if value is not None},
-            **_named(ENCODE_ARGUMENTS, arguments, options),
-        )
+        return self._encode_by_names(inputs, prompt_name, prompt, arguments, options)
 
     def encode_document(
         self,
@@ -140,6 +137,17 @@ class SentenceTransformerMethods:
         """
         if prompt_name is None and prompt is None:
             prompt_name = document_prompt_name(self.prompts)
+        return self._encode_by_names(inputs, prompt_name, prompt, arguments, options)
+
+    def _encode_by_names(
+        self,
+        inputs: str | Iterable[str] | None,
+        prompt_name: str | None,
+        prompt: str | None,
+        arguments: tuple[Any, ...],
+        options: Mapping[str, Any],
+    ) -> Any:
+        """Call `encode`, which a subclass may have with other positions."""
         texts = {"inputs": inputs, "prompt_name": prompt_name, "prompt": prompt}
         return self.encode(
             **{name: value for name, value in texts.items() if value is not None},
@@ -436,11 +444,10 @@ def check_device(device: object) -> None:
     for other in devices:
         if other is not None and str(other).partition(":")[0] != "cpu":
             # Who set the device is two calls up, and is told once for each place in the code.
-            with suppress(OSError, ValueError):  # stderr is closed
-                warnings.warn(
-                    f"nibblevec runs on the CPU, whatever the device: {other} is not used",
-                    stacklevel=3,
-                )
+            warn(
+                f"nibblevec runs on the CPU, whatever the device: {other} is not used",
+                stacklevel=3,
+            )
             return
 
 

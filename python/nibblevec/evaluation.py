@@ -8,6 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -192,7 +193,7 @@ def read_retrieval_set(folder: str, *, split: str | None = None, name: str) -> R
     for document, number, record in _records_by_id(path):
         if document in documents:
             what = f"the id {document!r:.80} was there before, this document takes its place"
-            logging.getLogger(__name__).warning("%s, line %d: %s", printable(path), number, what)
+            _log_warning("%s, line %d: %s", printable(path), number, what)
         text = text_under("text", record, path, number)
         title = ""
         if record.get("title") is not None:
@@ -234,10 +235,15 @@ def read_retrieval_set(folder: str, *, split: str | None = None, name: str) -> R
         raise InputError(f"{first_unknown}, nor that of any other relevant one")
     if unknown:
         what = f"{unknown} judgements are of such documents, which count as not found"
-        logging.getLogger(__name__).warning("%s; %s", printable(first_unknown), what)
+        _log_warning("%s; %s", printable(first_unknown), what)
     return RetrievalSet(
         name, documents, {query: queries[query] for query in judgements}, judgements
     )
+
+
+def _log_warning(message: str, *values: object) -> None:
+    with suppress(OSError, ValueError):  # a handler's stderr is closed
+        logging.getLogger(__name__).warning(message, *values, stacklevel=2)
 
 
 def _records_by_id(path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:

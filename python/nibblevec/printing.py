@@ -1,6 +1,26 @@
-"""Strings of files, names and users, as they may reach a terminal."""
+"""What may reach a terminal: strings of files, names and users, and warnings."""
 
 from __future__ import annotations
+
+import warnings
+
+
+def warn(message: str, stacklevel: int) -> None:
+    """Warn as `warnings.warn` does; a stderr that is closed or fails ends nothing.
+
+    Args:
+        message: what is said.
+        stacklevel: 1 is the line that calls this function.
+
+    Raises:
+        UserWarning: somebody made errors of warnings.
+    """
+    try:
+        warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
+    except Warning:
+        raise
+    except Exception:  # whatever a stream may raise
+        pass
 
 
 def printable(text: str) -> str:

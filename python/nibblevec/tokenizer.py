@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-import warnings
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from nibblevec import _core
 from nibblevec.float_environment import in_default_float_environment
 from nibblevec.model_files import ModelFormatError, parse_json_object
+from nibblevec.printing import warn
 from nibblevec.texts import check_texts, surrogate_in, way_out
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ class NativeTokenizer:
         )
         unknown, prefix = model["unk_token"], model["continuing_subword_prefix"]
         _require(type(unknown) is str and type(prefix) is str, "its model's tokens are no strings")
-        _require(_is_text(prefix), "its model's prefix is no text")
+        _require(surrogate_in(prefix) is None, "its model's prefix is no text")
         _require(isinstance(vocabulary, dict), "its vocabulary is no object")
         _require(unknown in vocabulary, "its vocabulary lacks the unknown token")
         word_characters = model["max_input_chars_per_word"]
@@ -451,14 +451,6 @@ def _fields(part: Any, name: str, kind: str) -> dict[str, Any]:
     return {key: value for key, value in part.items() if key != "type"}
 
 
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _native_truncation(settings: Any) -> Truncation:
     if settings is None:
         return Truncation()
@@ -526,7 +518,7 @@ def _native_ids(content: dict[str, Any]) -> tuple[list[_NativeAddedToken], _IdsI
             "an added token has settings of other kinds",
         )
         token = entry["content"]
-        _require(_is_text(token), "an added token is no text")
+        _require(surrogate_in(token) is None, "an added token is no text")
         if not token:
             continue
         if token in ids:
@@ -556,7 +548,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_string(value: Any) -> bool:
-    return type(value) is str and _is_text(value)
+    return type(value) is str and surrogate_in(value) is None
 
 
 def _is_boolean(value: Any) -> bool:
@@ -970,7 +962,7 @@ def _warn_of_contradictions(content: dict[str, Any], ids: _IdsInUse, path: str) 
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         message = f"{path}: {problems[0]}, as in the tokenizers package{more}"
-        warnings.warn(message, UserWarning, stacklevel=6)
+        warn(message, stacklevel=6)
 
 
 def _vocabulary(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from nibblevec.formats.tensors import has_wide_weights
 from nibblevec.model import Model, TokenizerJson
 from nibblevec.model_files import ModelFormatError
 from nibblevec.output_files import written_file, written_folder
+from nibblevec.printing import warn
 from nibblevec.texts import surrogate_in
 
 
@@ -141,7 +141,7 @@ def _warn_of_growth(model: Model, path: str, layout: str, row_format: str) -> No
     else:
         way_out = "`nibblevec convert --format float16` halves that, with other vectors"
     reason = "wants a row for each token" if rows != table.rows else "has no place for such rows"
-    warnings.warn(
+    warn(
         f"{path}: {table.nbytes} bytes of {table.format} become {written_bytes} bytes of"
         f" {'float64' if is_wide else row_format}, since {WRITTEN[layout].words} {reason};"
         f" {way_out}",

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -35,7 +36,7 @@ from tiny_models import (
 from nibblevec import Encoder, Table
 from nibblevec.cli import main
 from nibblevec.conversion import distance, fitting_format, in_row_format, with_row_by_id
-from nibblevec.formats import load_model
+from nibblevec.formats import load_model, writing
 from nibblevec.formats.writing import WRITTEN, fitting_layout, save_model
 from nibblevec.model import Head, Model, TokenizerJson
 from nibblevec.tokenizer import NO_RULES, TokenRules, Truncation
@@ -771,6 +772,41 @@ def test_convert_tells_what_it_wrote(source: str) -> None:
         assert int(lines["table bytes"].split()[0]) == ROWS * DIM * bits / 8
         assert 0.99 < float(lines["cosine"].split()[-1]) < 1
     assert lines_of(convert("small", "default.gguf"))["row format"] == "q4_k"
+
+
+@pytest.mark.parametrize("out", ["out", "out.gguf"])
+def test_convert_tells_what_it_wrote_though_it_is_gone(
+    source: str, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    """Another process may have put something else in its place at once."""
+    save = writing.save_model
+
+    def save_and_lose(*arguments: Any, **options: Any) -> None:
+        save(*arguments, **options)
+        os.rename(out, "elsewhere")
+
+    monkeypatch.setattr(writing, "save_model", save_and_lose)
+    lines = lines_of(convert(source, out))
+    files = [path for path in (Path("elsewhere"), *Path("elsewhere").rglob("*")) if path.is_file()]
+    assert int(lines["bytes"]) == sum(path.stat().st_size for path in files)
+    assert lines["written"] == out
+
+
+@pytest.mark.parametrize("out", ["out", "out.gguf"])
+def test_convert_warns_once_of_a_tokenizer(source: str, out: str) -> None:
+    path = Path(source, "tokenizer.json")
+    content = json.loads(path.read_text())
+    content["added_tokens"] = [{**content["added_tokens"][0], "id": 1}]
+    path.write_text(json.dumps(content))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lines_of(convert(source, out))
+    assert len(caught) == 1
+    assert "has the id" in str(caught[0].message)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Encoder(out).save_pretrained("again")
+    assert len(caught) == 1
 
 
 def test_convert_the_bundled_model() -> None:

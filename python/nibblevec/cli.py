@@ -655,7 +655,6 @@ def _convert(
     threads: int | None,
 ) -> dict[str, object]:
     from nibblevec.conversion import distance, fitting_format
-    from nibblevec.formats import load_model
     from nibblevec.formats.gguf import SUFFIX
     from nibblevec.formats.tensors import has_wide_weights
     from nibblevec.formats.writing import WRITTEN, fitting_layout, save_model
@@ -678,19 +677,25 @@ def _convert(
     if row_format not in allowed:
         problem = f"{layout} holds {', '.join(allowed)}, not {row_format}"
         raise click.BadParameter(problem, param_hint="--format")
-    save_model(source, out, layout, row_format, threads=threads)
-    written = load_model(out)
-    written.load_tokenizer()
-    apart = distance(source, written)
-    return {
-        "written": out,
-        "layout": written.layout,
-        "row format": written.table.format,
-        "bytes": _bytes_of(out),
-        "table bytes": f"{written.table.nbytes} (of the source: {source.table.nbytes})",
-        "RMSE": f"{apart.rmse:.6g}",
-        "cosine": f"mean {apart.mean_cosine:.6f}, least {apart.least_cosine:.6f}",
-    }
+    lines: dict[str, object] = {}
+
+    def look(written: Model, path: str) -> None:
+        apart = distance(source, written)
+        lines.update(
+            {
+                "written": out,
+                "layout": written.layout,
+                "row format": written.table.format,
+                "bytes": _bytes_of(path),
+                "table bytes": f"{written.table.nbytes} (of the source: {source.table.nbytes})",
+                "RMSE": f"{apart.rmse:.6g}",
+                "cosine": f"mean {apart.mean_cosine:.6f}, least {apart.least_cosine:.6f}",
+            }
+        )
+
+    # Not afterwards: another process may replace it at once.
+    save_model(source, out, layout, row_format, threads=threads, look=look)
+    return lines
 
 
 def _bytes_of(path: str) -> int:

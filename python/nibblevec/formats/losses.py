@@ -61,7 +61,8 @@ def losses_of_precision(model: Model, written: Model) -> dict[str, bool]:
     """
     rules, kept = model.token_rules, written.token_rules
     cut = rules.truncation == kept.truncation or (
-        model.load_tokenizer().truncation == written.load_tokenizer().truncation
+        model.load_tokenizer(warns=False).truncation
+        == written.load_tokenizer(warns=False).truncation
     )
     return {
         f"the norm of {model.normalization}": model.normalization != written.normalization,

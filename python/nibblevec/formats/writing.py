@@ -159,6 +159,7 @@ def save_model(
     threads: int | None = None,
     unchanged: bool = False,
     mmap: bool = True,
+    look: Callable[[Model, str], None] | None = None,
 ) -> None:
     """Write a model; what is there under its name is replaced when all is written.
 
@@ -170,6 +171,8 @@ def save_model(
         threads: to pack a table, at most so many; None means all that this process may use.
         unchanged: refuse where all but the rows would lose precision too, as by another norm.
         mmap: map the table that was written into memory to check it, instead of reading it.
+        look: called with the model that was written, loaded again, and with the name that it has
+            before it gets its own; it must keep neither.
 
     Raises:
         OSError: it cannot be written.
@@ -190,16 +193,24 @@ def save_model(
             f" {', '.join(written.row_formats)}"
         )
     model = model._replace(table=in_row_format(model.table, row_format, threads=threads))
+
+    def check(unfinished: str) -> None:
+        again = _loaded_again(unfinished, mmap=mmap)
+        if unchanged:
+            refuse_losses(written.words, losses_of_precision(source, again))
+        if look is not None:
+            look(again, unfinished)
+
     if layout == "gguf":
         with written_file(path) as file:
             written.write(model, file)
             file.flush()
-            _check(file.name, written.words, source if unchanged else None, mmap=mmap)
+            check(file.name)
         return
     with written_folder(path, DECISIVE_NAMES, _other_names) as folder:
         written.write(model, folder)
         write_ranges(model.ranges, folder)
-        _check(folder, written.words, source if unchanged else None, mmap=mmap)
+        check(folder)
 
 
 def _takes_row_by_id(model: Model, layout: str, row_format: str | None) -> bool:
@@ -240,11 +251,11 @@ def _other_names(folder: str) -> tuple[str, ...]:
     return (*OTHER_NAMES, model2vec.CONFIG_NAME) if is_old_config else OTHER_NAMES
 
 
-def _check(unfinished: str, layout: str, source: Model | None, *, mmap: bool) -> None:
-    """Refuse to put in the place of a model what cannot be loaded, or is another than ``source``.
+def _loaded_again(unfinished: str, *, mmap: bool) -> Model:
+    """What was written, so that nothing takes the place of a model that cannot be loaded.
 
     Raises:
-        ValueError: it cannot (the file, which nobody will see, is not named), or it is.
+        ValueError: it cannot (the file, which nobody will see, is not named).
     """
     try:
         written = load_model(unfinished, mmap=mmap)
@@ -252,5 +263,4 @@ def _check(unfinished: str, layout: str, source: Model | None, *, mmap: bool) ->
     except ModelFormatError as error:
         problem = f"what was written cannot be loaded: {error.field}: {error.problem}"
         raise ValueError(problem) from error
-    if source is not None:
-        refuse_losses(layout, losses_of_precision(source, written))
+    return written

@@ -306,7 +306,7 @@ def test_content_of_a_fifo(encode: Encode) -> None:
     os.mkfifo("in.txt")
     writer = subprocess.Popen(["sh", "-c", "cat data > in.txt"])
     assert_refused(encode("in.txt"), 2, "in.txt: only files with", "gzip")
-    writer.wait(timeout=10)
+    writer.wait(timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,7 @@ def test_writers_that_are_killed(tmp_path: Path) -> None:
         assert which(known, folder) in {*known.values(), "none"}
     begin = time.monotonic()
     save(*models[0], folder)
-    assert time.monotonic() - begin < output_files.LOCK_SECONDS  # it waits for nobody
+    assert time.monotonic() - begin < output_files.LOCK_SECONDS  # as long as a lock is waited for
     assert which(known, folder) == "static 3"
 
 

@@ -22,6 +22,7 @@ from tiny_models import (
     VOCABULARY,
     lay_into_cache,
     write_model,
+    write_model2vec,
     write_static_embedding,
 )
 
@@ -239,6 +240,67 @@ def test_file(tmp_path: Path, case: str) -> None:
     assert shown.exit_code == 1
     assert f"{path}: not a folder" in shown.output
     assert words in shown.output
+
+
+@pytest.mark.parametrize("layout", ["float SSE", "quantised SSE", "static", "model2vec"])
+@pytest.mark.parametrize(
+    "came", [(), ("tokenizer.json",), ("tokenizer.json", "modules.json", HEAD)]
+)
+def test_a_save_that_did_not_end(tmp_path: Path, layout: str, came: tuple[str, ...]) -> None:
+    """A writer was killed: what it wrote is in a hidden folder, but for what had come already."""
+    folder = tmp_path / "model"
+    weights = np.ones((len(VOCABULARY), DIM), np.float32)
+    if layout == "static":
+        write_static_embedding(folder, {"embedding.weight": weights})
+    elif layout == "model2vec":
+        write_model2vec(folder, {"embeddings": weights})
+    else:
+        write_model(folder)
+    if layout == "float SSE":
+        (folder / TABLE).rename(folder / MODEL)
+    (folder / "ranges.safetensors").write_bytes(BERT_TENSORS)
+    hidden = folder / ".files.0a1b2c3d.part"
+    hidden.mkdir()
+    for path in list(folder.iterdir()):
+        if path.is_file() and path.name not in (*came, "ranges.safetensors"):
+            path.rename(hidden / path.name)
+    with pytest.raises((OSError, ValueError)) as caught:
+        Encoder(folder)
+    message = str(caught.value)
+    assert "a save into it did not end: the new model's files" in message
+    assert message.rstrip("'").count(".files.0a1b2c3d.part") == 1
+    for wrong in ("rename", "models within", "no weights", "pickle"):
+        assert wrong not in message
+
+
+def test_own_files_are_no_misnamed_weights(tmp_path: Path) -> None:
+    folder = lay(tmp_path / "model", {HEAD: b"", "ranges.safetensors": b"", TOKENIZER: b"{}"})
+    with pytest.raises(ValueError, match=r"it has a tokenizer and no weights$"):
+        Encoder(folder)
+    (folder / "weights.safetensors").touch()
+    with pytest.raises(ValueError, match=r"is read, not weights\.safetensors: rename it"):
+        Encoder(folder)
+
+
+def test_what_is_not_complete_is_no_model_within(tmp_path: Path) -> None:
+    write_model(tmp_path / ".model.0a1b2c3d.part")
+    with pytest.raises(ValueError, match="not a model") as caught:
+        Encoder(tmp_path)
+    assert ".part" not in str(caught.value)
+    write_model(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"there are models within: model$"):
+        Encoder(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0x5D, 0x280, 0x380, 0x8B1F])
+def test_the_size_of_a_header_is_no_beginning_of_another_kind(tmp_path: Path, size: int) -> None:
+    """As xz, pickles and gzip begin."""
+    folder = write_model(tmp_path / "model")
+    (folder / HEAD).write_bytes(struct.pack("<Q", size) + b"{".ljust(size))
+    with pytest.raises(ModelFormatError) as caught:
+        Encoder(folder)
+    for wrong in ("pickle", "archive"):
+        assert wrong not in caught.value.problem
 
 
 @pytest.mark.parametrize("kind", ["zip", "gz", "bz2", "xz", ""])

@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from nibblevec import file_kinds
 from nibblevec.model_files import (
     ModelFormatError,
     read_beginning,
     read_json_array,
     read_json_object,
 )
+from nibblevec.output_files import FILES_WITHIN, is_unfinished
 from nibblevec.printing import printable
 
 # Of a file: enough for the first record of an archive, and for the line of a word vector.
@@ -33,7 +35,7 @@ PICKLES = "pickles may run any code and are not read; save it as model.safetenso
 Found = str | bool | None
 
 
-class Kind(NamedTuple):
+class Foreign(NamedTuple):
     """Something else than a model.
 
     Attributes:
@@ -113,7 +115,11 @@ class _Folder:
     def _folders(self, place: str) -> list[str]:
         folder = os.path.join(self.path, place)
         names = self.names if not place else _names(folder)
-        return [name for name in names[:1000] if os.path.isdir(os.path.join(folder, name))]
+        return [
+            name
+            for name in names[:1000]
+            if os.path.isdir(os.path.join(folder, name)) and not is_unfinished(name)
+        ]
 
     def module_of(self) -> str | None:
         """The folder above, if this one is a part of a model that lies there."""
@@ -158,7 +164,12 @@ def _routes(folder: _Folder) -> Found:
     return _in_words(folder.models(depth=1)) or True
 
 
-SHARDS = Kind(
+UNFINISHED = Foreign(
+    lambda folder: _in_words(name for name in folder.names if is_unfinished(name, FILES_WITHIN)),
+    "a save into it did not end: the new model's files, as far as they were written, are in {}",
+)
+
+SHARDS = Foreign(
     lambda folder: folder.named(r".*\.index\.json", r".*-\d+-of-\d+\.(safetensors|bin)"),
     "its weights are in several files ({}), and one is read; save it in one, with a larger"
     " max_shard_size, if it is a static embedding",
@@ -166,8 +177,9 @@ SHARDS = Kind(
 
 # Where a file is missing that a layout asks for.
 MISSING_KINDS = (
+    UNFINISHED,
     SHARDS,
-    Kind(
+    Foreign(
         lambda folder: (
             folder.named(r"vocab\.(txt|json)", r"merges\.txt", r".*\.(model|spm)")
             if "tokenizer.json" not in folder.names
@@ -179,31 +191,32 @@ MISSING_KINDS = (
 )
 
 FOLDER_KINDS = (
-    Kind(lambda folder: not folder.names, "the folder is empty"),
-    Kind(_snapshots, "it is a repository in the hub's cache, whose model is in {}"),
-    Kind(_repositories, "it is the hub's cache; give the name of a repository: {}"),
-    Kind(
+    Foreign(lambda folder: not folder.names, "the folder is empty"),
+    UNFINISHED,
+    Foreign(_snapshots, "it is a repository in the hub's cache, whose model is in {}"),
+    Foreign(_repositories, "it is the hub's cache; give the name of a repository: {}"),
+    Foreign(
         _routes,
         "it is a Router, which has other modules for queries than for documents; the folder of each"
         " route that is a StaticEmbedding loads by itself: {}",
     ),
-    Kind(
+    Foreign(
         lambda folder: folder.named("adapter_config.json", r"adapter_model\..*"),
         f"it is an adapter (PEFT, LoRA) of another model ({{}}); merge it into that one; {DISTIL}",
     ),
     SHARDS,
-    Kind(
+    Foreign(
         lambda folder: folder.named(r".*-\d+-of-\d+\.gguf"),
         "it holds a GGUF file that was split ({}); llama-gguf-split --merge makes one of them",
     ),
-    Kind(lambda folder: folder.named(r".*\.gguf"), "a GGUF file is loaded by its own name: {}"),
-    Kind(_Folder.architecture, f"it is a network ({{}}); {DISTIL}"),
-    Kind(_Folder.module_of, "it is a part of the model in the folder above: {}"),
-    Kind(
+    Foreign(lambda folder: folder.named(r".*\.gguf"), "a GGUF file is loaded by its own name: {}"),
+    Foreign(_Folder.architecture, f"it is a network ({{}}); {DISTIL}"),
+    Foreign(_Folder.module_of, "it is a part of the model in the folder above: {}"),
+    Foreign(
         lambda folder: folder.named(r".*\.onnx", "onnx", "openvino", r"openvino_model\..*"),
         f"it holds a model of ONNX or OpenVINO ({{}}), which is not run here; {DISTIL}",
     ),
-    Kind(
+    Foreign(
         lambda folder: (
             folder.named(r".*\.(bin|pt|pth|ckpt|pkl|pickle|joblib)")
             if "model.safetensors" not in folder.names
@@ -211,29 +224,31 @@ FOLDER_KINDS = (
         ),
         f"it may hold weights as pickles ({{}}); {PICKLES}",
     ),
-    Kind(
+    Foreign(
         lambda folder: folder.named(r".*\.(h5|keras|msgpack|npz|npy|pb|tflite)"),
         "it holds weights of another library ({}); save them as model.safetensors",
     ),
-    Kind(
+    Foreign(
         lambda folder: folder.named("meta.json") if "vocab" in folder.names else None,
         "it is a pipeline of spaCy, whose vectors have no tokenizer.json",
     ),
-    Kind(
+    Foreign(
         lambda folder: (
             folder.named(r".*\.(vec|kv|txt|bin)") if not folder.named("tokenizer.*") else None
         ),
         "it may hold word vectors ({}), which have no tokenizer.json",
     ),
-    Kind(
+    Foreign(
         lambda folder: (
-            folder.named(r".*\.safetensors") if "model.safetensors" not in folder.names else None
+            folder.named(r"(?!(model_rest|ranges)\.).*\.safetensors")
+            if "model.safetensors" not in folder.names
+            else None
         ),
         "only model.safetensors is read, not {}: rename it, if it holds embedding.weight or"
         " embeddings",
     ),
-    Kind(lambda folder: _in_words(folder.models()), "there are models within: {}"),
-    Kind(
+    Foreign(lambda folder: _in_words(folder.models()), "there are models within: {}"),
+    Foreign(
         lambda folder: "tokenizer.json" in folder.names and "model.safetensors" not in folder.names,
         "it has a tokenizer and no weights",
     ),
@@ -248,53 +263,62 @@ def _like(pattern: bytes) -> Callable[[_File], Found]:
     return lambda file: bool(re.match(pattern, file.beginning))
 
 
+def _holds(*known: file_kinds.Kind | str) -> Callable[[_File], Found]:
+    """Whether it begins as files of these kinds or formats do, and not as one of safetensors."""
+
+    def find(file: _File) -> bool:
+        # The size of a header, with which that begins, may be any bytes.
+        found = None if _is_safetensors(file) else file_kinds.kind_by_content(file.beginning)
+        return found is not None and any(one in known for one in found)
+
+    return find
+
+
+def _is_safetensors(file: _File) -> bool:
+    return bool(re.match(rb"[\s\S]{5}\0\0\0\{", file.beginning))
+
+
+def _either(*ways: Callable[[_File], Found]) -> Callable[[_File], Found]:
+    return lambda file: any(find(file) for find in ways)
+
+
 def _called(pattern: str) -> Callable[[_File], Found]:
     return lambda file: bool(re.fullmatch(pattern, file.name, re.I))
 
 
 # What the beginning of a file tells, whatever it is called.
 CONTENT_KINDS = (
-    Kind(
-        _starts(b"version https://git-lfs.github.com/spec/", b"# xet version"),
+    Foreign(
+        _either(_holds(file_kinds.LFS_POINTER), _starts(b"# xet version")),
         "it is a pointer of Git LFS, which stands for a file that was not fetched: git lfs pull",
     ),
-    Kind(
+    Foreign(
         _like(rb"(?i)\s*<(!doctype html|html)"),
         "it is a page of the web; fetch the file itself (of the hub from /resolve/, not /blob/)",
     ),
-    Kind(
+    Foreign(
         lambda file: file.beginning.startswith(b"PK\3\4") and b"data.pkl" in file.beginning,
         f"it is what torch.save writes; {PICKLES}",
     ),
-    Kind(_like(rb"\x80[\x02-\x05][\s\S]"), f"it is a pickle; {PICKLES}"),
-    Kind(
-        lambda file: (
-            file.beginning[257:262] == b"ustar"
-            or file.beginning.startswith(
-                (
-                    b"PK\3\4",
-                    b"\x1f\x8b",
-                    b"BZh",
-                    b"\xfd7zXZ\0",
-                    b"7z\xbc\xaf",
-                    b"Rar!",
-                    b"\x28\xb5\x2f\xfd",
-                )
-            )
-        ),
+    Foreign(_holds("pickle"), f"it is a pickle; {PICKLES}"),
+    Foreign(
+        _holds(file_kinds.ARCHIVE, *file_kinds.COMPRESSED),
         "it is an archive, or compressed; unpack it and give the folder of the model",
     ),
-    Kind(_starts(b"\x89HDF"), "it is HDF5, as Keras keeps weights; save them as model.safetensors"),
-    Kind(_starts(b"\x93NUMPY"), "it is an array of NumPy; nibblevec.Table takes those"),
-    Kind(_starts(b"PAR1", b"ARROW1"), "it is a table of Parquet or Arrow"),
-    Kind(
+    Foreign(_holds("HDF"), "it is HDF5, as Keras keeps weights; save them as model.safetensors"),
+    Foreign(_holds("NumPy"), "it is an array of NumPy; nibblevec.Table takes those"),
+    Foreign(
+        _either(_holds("Arrow stream"), _starts(b"PAR1", b"ARROW1")),
+        "it is a table of Parquet or Arrow",
+    ),
+    Foreign(
         _starts(b"lmgg", b"fmgg", b"tjgg", b"algg"),
         "it is a file of ggml from before GGUF; convert the original model",
     ),
-    Kind(
+    Foreign(
         _starts((793712314).to_bytes(4, "little")), "it is a model of fastText, which is not read"
     ),
-    Kind(
+    Foreign(
         _like(rb"\d+ \d+\r?\n|\S+( -?\d+(\.\d+)?(e-?\d+)?){10}"),
         "it holds word vectors (GloVe, word2vec, fastText), which have no tokenizer.json",
     ),
@@ -303,35 +327,32 @@ CONTENT_KINDS = (
 # What a file is that was given as a model. The first ones are no other thing by their content.
 FILE_KINDS = (
     *CONTENT_KINDS,
-    Kind(
+    Foreign(
         _called(r".*-\d+-of-\d+\.(safetensors|bin|gguf)"),
         "it is one of several files that a model's weights were split into; save them in one",
     ),
-    Kind(
+    Foreign(
         _called(r"adapter_model\..*"),
         f"it is an adapter (PEFT, LoRA) of another model; merge it into that one; {DISTIL}",
     ),
-    Kind(
-        lambda file: (
-            bool(re.match(rb"[\s\S]{5}\0\0\0\{", file.beginning))
-            or file.name.lower().endswith(".safetensors")
-        ),
+    Foreign(
+        _either(_is_safetensors, _called(r".*\.safetensors")),
         "it is a file of safetensors, a part of a model; give its folder",
     ),
-    Kind(
+    Foreign(
         lambda file: (
             file.name.lower().endswith((".json", ".jsonl")) or file.beginning.lstrip()[:1] == b"{"
         ),
         "it is a file of JSON, a part of a model; give its folder",
     ),
-    Kind(_called(r"embedding\.q4_k_m\.bin"), "it is the table of a model; give its folder"),
-    Kind(_called(r".*\.onnx"), f"it is a model of ONNX, which is not run here; {DISTIL}"),
-    Kind(_called(r".*\.(bin|pt|pth|ckpt|pkl|pickle)"), f"it may be a pickle; {PICKLES}"),
-    Kind(
+    Foreign(_called(r"embedding\.q4_k_m\.bin"), "it is the table of a model; give its folder"),
+    Foreign(_called(r".*\.onnx"), f"it is a model of ONNX, which is not run here; {DISTIL}"),
+    Foreign(_called(r".*\.(bin|pt|pth|ckpt|pkl|pickle)"), f"it may be a pickle; {PICKLES}"),
+    Foreign(
         _called(r".*(\.model|\.spm|vocab\.txt|merges\.txt)"),
         "it is a part of a tokenizer; a model is a folder",
     ),
-    Kind(lambda file: not file.beginning, "it is empty"),
+    Foreign(lambda file: not file.beginning, "it is empty"),
 )
 
 
@@ -364,7 +385,7 @@ def explain(error: ModelFormatError) -> None:
         error.add(words)
 
 
-def _told(kinds: tuple[Kind, ...], thing: object) -> str | None:
+def _told(kinds: tuple[Foreign, ...], thing: object) -> str | None:
     for kind in kinds:
         found = kind.find(thing)
         if found:

@@ -18,6 +18,10 @@ LOCK_NAME = ".nibblevec.lock"
 LOCK_SECONDS = 60.0
 LOCK_PAUSE_SECONDS = 0.01
 
+# What is not complete is called so, after its name; the files for a folder are such a name within.
+UNFINISHED_SUFFIX = ".part"
+FILES_WITHIN = "files"
+
 # What a file is told not to be readable by others with, on Linux, besides its permissions.
 ACL_ATTRIBUTE = "system.posix_acl_access"
 
@@ -91,7 +95,7 @@ def written_folder(
     exists = os.path.isdir(target)
     if os.path.exists(target) and not exists:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-    unfinished = unfinished_name(os.path.join(target, "files") if exists else target)
+    unfinished = unfinished_name(os.path.join(target, FILES_WITHIN) if exists else target)
     exchange = _Exchange(unfinished, target)
     parents = _missing_parents(target)
     try:
@@ -408,7 +412,12 @@ def unfinished_name(path: str) -> str:
 
     folder, name = os.path.split(path)
     # Cut, since a name of the greatest length that the system allows cannot be made longer.
-    return os.path.join(folder, f".{name[:50]}.{secrets.token_hex(4)}.part")
+    return os.path.join(folder, f".{name[:50]}.{secrets.token_hex(4)}{UNFINISHED_SUFFIX}")
+
+
+def is_unfinished(name: str, of: str = "") -> bool:
+    """Whether a name is one that `unfinished_name` makes, of this name if one is given."""
+    return name.startswith(f".{of}." if of else ".") and name.endswith(UNFINISHED_SUFFIX)
 
 
 @contextmanager

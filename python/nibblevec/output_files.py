@@ -71,6 +71,9 @@ def written_folder(
     that at no moment the folder holds a part of the old and a part of the new that could be taken
     for a whole. Other files stay. Whoever has an old file mapped keeps what it held.
 
+    Once an old file is gone the new ones come, whatever happens: an error or a signal meanwhile is
+    raised after that. If they cannot come, they stay in the hidden folder.
+
     One writer renames at a time: a lock file is held meanwhile, which the system releases if the
     process dies. (A file system without locks is written to without: there two writers must not
     meet.) No link is followed out of the folder: a link under one of the names goes itself. A file
@@ -78,14 +81,11 @@ def written_folder(
     files that were there, if there were any.
 
     Args:
-        path: the folder; its parents are made. A link to a folder stays one.
+        path: the folder; a link to one stays one. Its parents are made, and go again if it fails.
         decisive: names without which the folder is nothing that can be loaded, in the order in
             which they go; they come in the reverse one.
         others: given the folder, all other names, or paths within, of files that a folder of this
             kind may hold. Called while no other writer is at work.
-
-    Once an old file is gone the new ones come, whatever happens: an error or a signal meanwhile is
-    raised after that. If they cannot come, they stay in the hidden folder.
 
     Raises:
         OSError: it cannot be written (names ``path``, and the hidden folder if the new files stay
@@ -142,7 +142,7 @@ def _missing_parents(path: str) -> list[str]:
     """The folders that must be made before a file or folder can be, the innermost first."""
     missing = []
     parent = os.path.dirname(path)
-    while not os.path.lexists(parent):
+    while not os.path.lexists(parent) and parent not in missing:  # a drive may be missing too
         missing.append(parent)
         parent = os.path.dirname(parent)
     return missing
@@ -210,12 +210,13 @@ class _Exchange:
         """Remove the old files and let the new ones come.
 
         Raises:
-            OSError: it failed before an old file was gone; or it failed, and failed again.
+            OSError: it failed before an old file was gone; or it failed, and failed again (says
+                where the new files are, and names no file).
             BaseException: what came meanwhile, after all was done in spite of it.
         """
         old = [*self._going]
-        self.is_under_way = True
         try:
+            self.is_under_way = True
             self._go_on()
         except BaseException:
             new = [os.path.join(self._source, name) for name in self._written]
@@ -257,7 +258,7 @@ class _Exchange:
         words = f"the save did not end: the new files are in {places}"
         if isinstance(error, OSError):
             problem = f"{error.strerror or error}; {words}"
-            raise OSError(error.errno, problem, self._target) from error
+            raise OSError(error.errno, problem) from error
         error.args = (*error.args, words)
 
 

@@ -423,3 +423,28 @@ def test_whatever_a_model_may_be(tmp_path: Path, name: str) -> None:
         except Exception as error:
             raise AssertionError(f"seed {seed}") from error
     assert saved >= 6 if name == "folder" else saved == seed + 1
+
+
+@pytest.mark.parametrize("name", ["folder", "m.gguf"])
+def test_rows_that_a_load_made_more_are_told_of(tmp_path: Path, name: str) -> None:
+    """Vocabulary quantisation of a float16 model: few rows, float16 weights."""
+    tensors: dict[str, Any] = {
+        "embeddings": np.ones((3, 64), np.float16),
+        "mapping": np.arange(len(VOCABULARY)) % 3,
+        "weights": np.linspace(0.5, 1, len(VOCABULARY)).astype(np.float16),
+    }
+    encoder = Encoder(write_model2vec(tmp_path / "model", tensors))
+    sizes = f"384 bytes of the model's files become {len(VOCABULARY) * 128} bytes of float16"
+    with pytest.warns(UserWarning, match=sizes) as caught:
+        encoder.save_pretrained(tmp_path / name)
+    assert [warning.filename for warning in caught] == [__file__]
+    again = Encoder(tmp_path / name)
+    assert (again.encode(["tea", "a cup"]) == encoder.encode(["tea", "a cup"])).all()
+
+
+def test_a_prompt_that_is_no_str_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    encoder = Encoder()
+    encoder.prompts["x"] = 3  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="the prompt 'x' is int, expected str"):
+        encoder.save_pretrained(tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()

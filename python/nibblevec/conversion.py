@@ -37,7 +37,9 @@ def packed(model: Model, row_format: str, *, threads: int | None = None) -> Mode
     if model.table.format in PACKED_FORMATS:
         raise ValueError(f"the table is packed already, in {model.table.format}")
     return model._replace(
-        table=in_row_format(model.table, row_format, threads=threads), headerless_table=None
+        table=in_row_format(model.table, row_format, threads=threads),
+        headerless_table=None,
+        stored_table_bytes=None,
     )
 
 

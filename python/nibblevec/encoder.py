@@ -922,6 +922,7 @@ class Encoder(SentenceTransformerMethods):
 
         Raises:
             OSError: it cannot be written.
+            TypeError: a prompt, or its name, is no str.
             ValueError: the layout has no place for something that the model does (nothing is
                 written); ``safe_serialization`` is False.
 
@@ -932,6 +933,7 @@ class Encoder(SentenceTransformerMethods):
             raise ValueError("safe_serialization is True always: weights are never pickled")
         from nibblevec.formats.writing import save_unchanged
 
+        checked_prompts(self._prompts)  # the dict is the caller's to change
         prompts = {
             name: text or ""
             for name, text in self._prompts.items()

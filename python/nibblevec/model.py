@@ -132,6 +132,8 @@ class Model(NamedTuple):
         license: under which it may be used; None: not said.
         headerless_table: file of the table if it has a row for each token and does not say how
             many; else None.
+        stored_table_bytes: size of the table in the model's files, where it was made larger when it
+            was loaded; else None.
     """
 
     layout: str
@@ -149,6 +151,7 @@ class Model(NamedTuple):
     name: str | None = None
     license: str | None = None
     headerless_table: str | None = None
+    stored_table_bytes: int | None = None
 
     @property
     def dynamic_tanh(self) -> _core.DynamicTanh | None:

@@ -108,7 +108,9 @@ def load(folder: ModelFolder) -> Model:
     table = table_of(tensors, TABLE_TENSOR, (*FLOAT_TYPES, "F64", "I8"), path)
     rules = rules_of(tensors, table.rows, path)
     has_halves = WEIGHTS_TENSOR in tensors and tensors[WEIGHTS_TENSOR].dtype == "F16"
+    stored_table_bytes = None
     if has_halves and table.format in ("float16", "int8"):
+        stored_table_bytes = table.nbytes
         table = _products_in_float16(table, rules)
         rules = NO_RULES
     normalization: Normalization | None = None
@@ -128,6 +130,7 @@ def load(folder: ModelFolder) -> Model:
         # As NumPy chooses: its own vocabulary quantisation makes float64 weights.
         wide_sums=tensors[TABLE_TENSOR].dtype == "F64"
         or (weights is not None and weights.dtype == np.float64),
+        stored_table_bytes=stored_table_bytes,
     )
 
 

@@ -123,7 +123,17 @@ def _warn_of_growth(model: Model, path: str, layout: str, row_format: str) -> No
     if _takes_row_by_id(model, layout, row_format):
         rows = model.token_rules.ids or rows
     number_bytes = {"float32": 4, "float16": 2, "bfloat16": 2}
-    if row_format not in number_bytes or (row_format == table.format and rows == table.rows):
+    if row_format == table.format and rows == table.rows:
+        stored_bytes = model.stored_table_bytes
+        if stored_bytes is not None and stored_bytes < table.nbytes:
+            warn(
+                f"{path}: {stored_bytes} bytes of the model's files become {table.nbytes} bytes of"
+                f" {row_format}, since rows times float16 weights are kept as a row for each token;"
+                " a copy of the files stays as small",
+                stacklevel=4,
+            )
+        return
+    if row_format not in number_bytes:
         return
     wide_rows = model.wide_sums and (
         layout == "static" or (layout == "model2vec" and not has_wide_weights(model.token_rules))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import subprocess
 import sys
@@ -175,6 +177,17 @@ def least_seconds(work: Callable[[], object], bound: float) -> float:
     return min(seconds)
 
 
+# What `json` takes to parse the bundled tokenizer.json on a CPU for which the bounds below hold as
+# they stand. A slower one gets more time, in proportion: such as a virtual one that takes 11 ms.
+JSON_SECONDS = 0.0075
+
+
+@functools.cache
+def slowness() -> float:
+    text = Path(BUNDLED_MODEL, "tokenizer.json").read_text(encoding="utf-8")
+    return max(1, least_seconds(lambda: json.loads(text), JSON_SECONDS) / JSON_SECONDS)
+
+
 IMPORT_SCRIPT = """
 import sys
 sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[1]  # compiled once
@@ -187,18 +200,21 @@ print(time.process_time() - begin)
 
 @pytest.mark.measured
 def test_import_takes_30_ms_beyond_numpy(tmp_path: Path) -> None:
+    bound = 0.03 * slowness()
     seconds: list[float] = []
-    while len(seconds) < 3 or (min(seconds) >= 0.03 and len(seconds) < 20):
+    while len(seconds) < 3 or (min(seconds) >= bound and len(seconds) < 20):
         seconds.append(float(in_a_new_process(IMPORT_SCRIPT, str(tmp_path))))
     print(f"least of {len(seconds)}: {min(seconds) * 1e3:.2f} ms")
-    assert min(seconds) < 0.03
+    assert min(seconds) < bound
 
 
 @pytest.mark.measured
 def test_table_and_head_load_in_5_ms() -> None:
-    assert least_seconds(lambda: load_model(BUNDLED_MODEL), 0.005) < 0.005
+    bound = 0.005 * slowness()
+    assert least_seconds(lambda: load_model(BUNDLED_MODEL), bound) < bound
 
 
 @pytest.mark.measured
 def test_encoder_loads_in_30_ms() -> None:
-    assert least_seconds(Encoder, 0.03) < 0.03
+    bound = 0.03 * slowness()
+    assert least_seconds(Encoder, bound) < bound

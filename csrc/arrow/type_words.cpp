@@ -121,7 +121,9 @@ bool append_with_parameters(std::string_view format, std::string& words) {
         const size_t bits = first == std::string_view::npos ? first : rest.find(',', first + 1);
         words.append("decimal")
             .append(bits == std::string_view::npos ? "128" : cut_name(rest.substr(bits + 1)))
-            .append("(" + cut_name(rest.substr(0, bits)) + ")");
+            .append("(")
+            .append(cut_name(rest.substr(0, bits)))
+            .append(")");
         return true;
     }
     if (format.starts_with("w:")) {
@@ -145,16 +147,16 @@ void append_storage(const ArrowSchema& schema, size_t depth, std::string& words)
         const bool are_named = type.words == "struct" || type.words.ends_with("union");
         append_children(schema, are_named, depth + 1, words);
         if (type.words == "fixed_size_list")
-            words.append("[" + cut_name(format.substr(type.format.size())) + "]");
+            words.append("[").append(cut_name(format.substr(type.format.size()))).append("]");
         return;
     }
     if (!append_with_parameters(format, words))
-        words.append("of the Arrow format " + quoted(format));
+        words.append("of the Arrow format ").append(quoted(format));
 }
 
 void append_type(const ArrowSchema& schema, size_t depth, std::string& words) {
     const auto extension = extension_name(schema);
-    if (extension) words.append("extension<" + cut_name(*extension) + "> of ");
+    if (extension) words.append("extension<").append(cut_name(*extension)).append("> of ");
     if (schema.dictionary == nullptr) return append_storage(schema, depth, words);
     words += "dictionary<values=";
     append_child(schema.dictionary, /*is_named=*/false, depth + 1, words);

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES = 100_000_000
 
 # A tensor of 64 dimensions, NumPy's limit, is described in less than 2,000.
-MAX_ENTRY_CHARACTERS = 1 << 20
+MAX_ENTRY_CHARACTERS = 1 << 18
 
 LENGTH_BYTES = 8
 

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES = 100_000_000
 
 # A tensor of 64 dimensions, NumPy's limit, is described in less than 2,000.
-MAX_ENTRY_CHARACTERS = 1 << 18
+MAX_ENTRY_CHARACTERS = 1 << 20
+
+# What is no entry may be made of a small object in three characters: of this many it is read.
+MAX_OTHER_CHARACTERS = 1 << 16
 
 LENGTH_BYTES = 8
 
@@ -205,7 +208,7 @@ class _Header:
                 value, length = self._decoder.raw_decode(self._text[begin:end])
                 self._position = begin + length
                 return value, False
-        value, _ = self._decoder.raw_decode(self._text[begin:furthest])
+        value, _ = self._decoder.raw_decode(self._text[begin : begin + MAX_OTHER_CHARACTERS])
         return value, True
 
     def passes(self, mark: str) -> bool:

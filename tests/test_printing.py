@@ -203,6 +203,7 @@ def test_names_of_files_and_arguments(tmp_path: Path) -> None:
     assert_harmless(written.output)
 
 
+@pytest.mark.foreign  # pytrec_eval frees what new gave
 def test_tables_and_json_of_eval(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("ir_measures")
     path = tmp_path / "a\x1b[2J\u202e.jsonl"

@@ -21,7 +21,7 @@ from nibblevec import Encoder, Table, _core
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nibblevec.table import RowFormat
+    from nibblevec._table import RowFormat
     from report import Figure
 
     Bags = tuple[NDArray[np.uint32], NDArray[np.int64]]

@@ -13,9 +13,9 @@ import numpy as np
 
 from common import describe_environment, pin, publish, require, statistics
 from nibblevec import Table
-from nibblevec.encoder import load_bundled_model
-from nibblevec.formats import load_model
-from nibblevec.formats.writing import save_model
+from nibblevec._encoder import load_bundled_model
+from nibblevec._layouts import load_model
+from nibblevec._layouts.writing import save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -31,9 +31,9 @@ from tiny_models import (
 from tokenizer_pairs import FLAGS, NORMALIZERS, ROWS, Pair, added_token, content_with
 
 from nibblevec import Encoder, ModelFormatError
-from nibblevec.formats import load_model
-from nibblevec.tokenizer import NativeTokenizer, Truncation, load_tokenizer
-from nibblevec.verification import verify
+from nibblevec._layouts import load_model
+from nibblevec._tokenization import NativeTokenizer, Truncation, load_tokenizer
+from nibblevec._verification import verify
 
 NEW = len(VOCABULARY)
 

@@ -58,10 +58,11 @@ from arrow_by_hand import (
 from bits import FloatArray, assert_same_bits
 from tiny_models import TOKENIZER, write_model
 
-from nibblevec import Encoder, _core, arrow, arrow_columns
-from nibblevec.arrow_columns import ArrowVectors
-from nibblevec.encoder import BLOCK_TEXTS
-from nibblevec.tokenizer import PackageTokenizer
+from nibblevec import Encoder, _core, arrow
+from nibblevec import _arrow_columns as arrow_columns
+from nibblevec._arrow_columns import ArrowVectors
+from nibblevec._encoder import BLOCK_TEXTS
+from nibblevec._tokenization import PackageTokenizer
 
 DIM = 30
 

@@ -33,7 +33,7 @@ from tiny_models import (
 )
 
 from nibblevec import Encoder, ModelFormatError
-from nibblevec.formats.safetensors import MAX_HEADER_BYTES, read_safetensors
+from nibblevec._containers.safetensors import MAX_HEADER_BYTES, read_safetensors
 
 DIM = 30
 ROWS = len(VOCABULARY)

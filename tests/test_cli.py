@@ -25,10 +25,12 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from tiny_models import TABLE, lay_into_cache, write_model
 
-from nibblevec import Encoder, batch, cli, kernels, output_files
-from nibblevec.cli import BLOCK_TEXTS, main
-from nibblevec.precision import PRECISIONS, Precision
-from nibblevec.threads import available_cpus
+from nibblevec import Encoder, kernels
+from nibblevec import _cli as cli
+from nibblevec._cli import BLOCK_TEXTS, main
+from nibblevec._io import batch, output_files
+from nibblevec._precision import PRECISIONS, Precision
+from nibblevec._threads import available_cpus
 
 DIM = 30
 TEXTS = [

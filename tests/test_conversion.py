@@ -34,12 +34,12 @@ from tiny_models import (
 )
 
 from nibblevec import Encoder, Table
-from nibblevec.cli import main
-from nibblevec.conversion import distance, fitting_format, in_row_format, with_row_by_id
-from nibblevec.formats import load_model, writing
-from nibblevec.formats.writing import WRITTEN, fitting_layout, save_model
-from nibblevec.model import Head, Model, TokenizerJson
-from nibblevec.tokenizer import NO_RULES, TokenRules, Truncation
+from nibblevec._cli import main
+from nibblevec._layouts import load_model, writing
+from nibblevec._layouts.conversion import distance, fitting_format, in_row_format, with_row_by_id
+from nibblevec._layouts.writing import WRITTEN, fitting_layout, save_model
+from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._tokenization import NO_RULES, TokenRules, Truncation
 
 DIM = 256
 ROWS = len(VOCABULARY)

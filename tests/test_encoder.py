@@ -37,10 +37,10 @@ from tiny_models import (
 )
 
 from nibblevec import Encoder, ModelFormatError
-from nibblevec import tokenizer as tokenizer_module
-from nibblevec.encoder import BLOCK_TEXTS, BUNDLED_MODEL, ROUNDED_BLOCK_TEXTS
-from nibblevec.precision import PRECISIONS, Precision
-from nibblevec.tokenizer import NativeTokenizer, PackageTokenizer
+from nibblevec import _tokenization as tokenizer_module
+from nibblevec._encoder import BLOCK_TEXTS, BUNDLED_MODEL, ROUNDED_BLOCK_TEXTS
+from nibblevec._precision import PRECISIONS, Precision
+from nibblevec._tokenization import NativeTokenizer, PackageTokenizer
 
 DIM = 30
 

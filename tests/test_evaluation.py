@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from tiny_models import VOCABULARY, write_model
 
 from nibblevec import Encoder, evaluation
-from nibblevec.batch import InputError
-from nibblevec.cli import main
+from nibblevec._cli import main
+from nibblevec._io.batch import InputError
+from nibblevec._precision import PRECISIONS
 from nibblevec.evaluation import (
     RETRIEVAL_MEASURES,
     STS_MEASURES,
@@ -33,7 +34,6 @@ from nibblevec.evaluation import (
     read_retrieval_set,
     read_set,
 )
-from nibblevec.precision import PRECISIONS
 
 JsonObject = dict[str, Any]
 

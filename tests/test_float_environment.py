@@ -23,12 +23,12 @@ from tiny_models import (
 
 import nibblevec
 from nibblevec import Encoder, Table, _core, semantic_search
-from nibblevec.conversion import distance, in_row_format
-from nibblevec.formats import load_model
-from nibblevec.formats.writing import save_model
-from nibblevec.precision import Precision
-from nibblevec.similarity import SimilarityName, similarity, similarity_pairwise
-from nibblevec.verification import verify
+from nibblevec._layouts import load_model
+from nibblevec._layouts.conversion import distance, in_row_format
+from nibblevec._layouts.writing import save_model
+from nibblevec._precision import Precision
+from nibblevec._similarity import SimilarityName, similarity, similarity_pairwise
+from nibblevec._verification import verify
 
 TEXTS = ("a cup of hot tea", "the stock market fell.", "tea is a drink", "un cafe", "b c d 1")
 # So small that what becomes of them is denormal in float32, or so large that it rounds.

@@ -27,7 +27,7 @@ from tiny_models import (
 )
 
 from nibblevec import Encoder, ModelFormatError
-from nibblevec.cli import main
+from nibblevec._cli import main
 
 DIM = 4
 POINTER = (

@@ -20,7 +20,7 @@ from tiny_models import VOCABULARY, write_model
 
 import nibblevec
 from nibblevec import Encoder, _core
-from nibblevec.tokenizer import NativeTokenizer, Truncation
+from nibblevec._tokenization import NativeTokenizer, Truncation
 
 FloatArray = NDArray[np.float32]
 

@@ -39,9 +39,9 @@ from tiny_gguf import (
 from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 
 from nibblevec import Encoder, ModelFormatError
-from nibblevec.cli import main
-from nibblevec.formats import load_model
-from nibblevec.precision import RangesOf
+from nibblevec._cli import main
+from nibblevec._layouts import load_model
+from nibblevec._precision import RangesOf
 
 TEXTS = ["A cup of hot tea.", "the stock market fell", "", "unable, walking: 12 caf\u00e9s", "tea"]
 NAME = "model.gguf"
@@ -270,8 +270,8 @@ def test_a_large_file_loads_in_60_ms(large: Path) -> None:
 GROWTH_SCRIPT = """
 import sys
 from pathlib import Path
-from nibblevec.formats import load_model
-from nibblevec.precision import RangesOf
+from nibblevec._layouts import load_model
+from nibblevec._precision import RangesOf
 
 def anonymous():
     status = Path("/proc/self/status").read_text()

@@ -25,8 +25,8 @@ from tiny_gguf import (
 )
 
 from nibblevec import ModelFormatError
-from nibblevec.formats.gguf_file import MAX_COUNT, GgufFile, read_gguf, write_gguf
-from nibblevec.formats.safetensors import Tensor as FileTensor
+from nibblevec._containers.gguf import MAX_COUNT, GgufFile, read_gguf, write_gguf
+from nibblevec._containers.safetensors import Tensor as FileTensor
 
 NUMBERS: dict[str, Any] = {
     "uint8": 255, "int8": -128, "uint16": 65535, "int16": -32768, "uint32": (1 << 32) - 1,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import nibblevec
 from nibblevec import Table, _core
-from nibblevec.table import RowFormat
+from nibblevec._table import RowFormat
 
 FOLDER = Path(__file__).parent / "golden"
 Golden = dict[str, NDArray[Any]]

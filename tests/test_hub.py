@@ -14,7 +14,7 @@ import pytest
 from tiny_models import COMMIT, lay_into_cache, write_model
 
 from nibblevec import Encoder
-from nibblevec.hub import FILES, find_model
+from nibblevec._hub import FILES, find_model
 
 OTHER_COMMIT = "f" * 40
 

@@ -16,8 +16,8 @@ from tiny_models import TABLE
 
 import nibblevec
 from nibblevec import Encoder
-from nibblevec.encoder import BUNDLED_MODEL
-from nibblevec.formats import load_model
+from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._layouts import load_model
 
 TABLE_BYTES = 7_935_720
 
@@ -110,8 +110,8 @@ def test_names() -> None:
 MEMORY_SCRIPT = r"""
 import re, sys
 from pathlib import Path
-from nibblevec.encoder import BUNDLED_MODEL
-from nibblevec.formats import load_model
+from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._layouts import load_model
 
 def anonymous():
     status = Path("/proc/self/status").read_text()

@@ -24,9 +24,9 @@ import pytest
 from click.testing import CliRunner, Result
 from tiny_models import write_model
 
-from nibblevec import batch, file_kinds
-from nibblevec.cli import main
-from nibblevec.file_kinds import JSON_LINES_SUFFIXES, KINDS, is_json_lines
+from nibblevec._cli import main
+from nibblevec._io import batch, file_kinds
+from nibblevec._io.file_kinds import JSON_LINES_SUFFIXES, KINDS, is_json_lines
 
 DIM = 30
 

@@ -34,8 +34,8 @@ from tiny_models import (
 
 import nibblevec
 from nibblevec import Encoder, _core
-from nibblevec.cli import main
-from nibblevec.formats import load_model
+from nibblevec._cli import main
+from nibblevec._layouts import load_model
 
 ROWS = len(VOCABULARY)
 DIM = 21

@@ -38,19 +38,20 @@ from tiny_models import (
     write_static_embedding,
 )
 
-from nibblevec import Encoder, ModelFormatError, model_files
-from nibblevec.formats import load_model
-from nibblevec.formats.gguf_file import MAX_HEADER_BYTES as MAX_GGUF_HEADER_BYTES
-from nibblevec.formats.gguf_file import MAX_STRINGS, read_gguf
-from nibblevec.formats.ranges import RANGES_NAME
-from nibblevec.formats.safetensors import MAX_HEADER_BYTES, read_safetensors
-from nibblevec.formats.tensors import MAX_DIMS, MAX_TOKENS
-from nibblevec.model_files import (
+from nibblevec import Encoder, ModelFormatError
+from nibblevec._containers import files as model_files
+from nibblevec._containers.files import (
     MAX_SETTINGS_BYTES,
     MAX_TOKENIZER_BYTES,
     ModelFile,
     parse_json_object,
 )
+from nibblevec._containers.gguf import MAX_HEADER_BYTES as MAX_GGUF_HEADER_BYTES
+from nibblevec._containers.gguf import MAX_STRINGS, read_gguf
+from nibblevec._containers.safetensors import MAX_HEADER_BYTES, read_safetensors
+from nibblevec._containers.tensors import MAX_DIMS, MAX_TOKENS
+from nibblevec._layouts import load_model
+from nibblevec._layouts.ranges import RANGES_NAME
 
 DIM = 30
 ROWS = len(VOCABULARY)
@@ -203,9 +204,9 @@ def test_file_that_is_cut_while_it_is_read(
         kind = CutFile if os.path.basename(path_opened) == name else opened
         return kind(path_opened, mmap=mmap)
 
-    for module in ("nibblevec.model_files", "nibblevec.formats.safetensors"):
+    for module in ("nibblevec._containers.files", "nibblevec._containers.safetensors"):
         monkeypatch.setattr(f"{module}.ModelFile", open_file)
-    monkeypatch.setattr("nibblevec.formats.gguf_file.ModelFile", open_file)
+    monkeypatch.setattr("nibblevec._containers.gguf.ModelFile", open_file)
     with pytest.raises(ModelFormatError, match=r"cut while it was read|rows|of data") as caught:
         load_model(model, mmap=mmap)
     assert caught.value.path == str(path)
@@ -383,7 +384,7 @@ def test_gguf_headers_are_bounded(tmp_path: Path, is_mapped: bool, key: bytes) -
 
 def test_gguf_tokenizer_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = write_gguf_file(tmp_path / "folder")
-    monkeypatch.setattr("nibblevec.formats.gguf.MAX_TOKENIZER_BYTES", 100)
+    monkeypatch.setattr("nibblevec._layouts.gguf.MAX_TOKENIZER_BYTES", 100)
     with pytest.raises(ModelFormatError, match=r"json: \d+ bytes, expected at most 100$"):
         load_model(model)
 
@@ -400,7 +401,7 @@ def test_headers_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tensor, _ = table_tensor(DIM)
     (tmp_path / "file").write_bytes(gguf_bytes(keys, {"t": tensor}))
     for chunk_bytes in (1, 7, 8, 9, 100, 4096, 1 << 20):
-        monkeypatch.setattr("nibblevec.formats.gguf_file.CHUNK_BYTES", chunk_bytes)
+        monkeypatch.setattr("nibblevec._containers.gguf.CHUNK_BYTES", chunk_bytes)
         file = read_gguf(str(tmp_path / "file"))
         assert file.strings("tokens") == ["", "tea", "x" * 1000, "", "caf\u00e9"] * 20
         assert bytes(file.metadata["scores"].data) == np.full(300, 0.5, "<f4").tobytes()

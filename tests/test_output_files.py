@@ -20,13 +20,15 @@ import numpy as np
 import pytest
 from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 
-from nibblevec import Table, formats, output_files
-from nibblevec.formats import load_model
-from nibblevec.formats.writing import WRITTEN, save_model
-from nibblevec.model import Head, Model, TokenizerJson
-from nibblevec.output_files import LOCK_NAME, written_file, written_folder
-from nibblevec.precision import RangesOf
-from nibblevec.tokenizer import TokenRules, Truncation
+from nibblevec import Table
+from nibblevec import _layouts as formats
+from nibblevec._io import output_files
+from nibblevec._io.output_files import LOCK_NAME, written_file, written_folder
+from nibblevec._layouts import load_model
+from nibblevec._layouts.writing import WRITTEN, save_model
+from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._precision import RangesOf
+from nibblevec._tokenization import TokenRules, Truncation
 
 DIM = 8
 ROWS = len(VOCABULARY)

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from tiny_models import safetensors_file, write_model
 
 from nibblevec import Encoder
-from nibblevec.encoder import BUNDLED_MODEL, ROUNDED_BLOCK_TEXTS
-from nibblevec.formats import load_model
-from nibblevec.formats.ranges import RANGES_NAME, read_ranges
-from nibblevec.formats.writing import save_model
-from nibblevec.precision import (
+from nibblevec._encoder import BUNDLED_MODEL, ROUNDED_BLOCK_TEXTS
+from nibblevec._layouts import load_model
+from nibblevec._layouts.ranges import RANGES_NAME, read_ranges
+from nibblevec._layouts.writing import save_model
+from nibblevec._precision import (
     DTYPES,
     PRECISIONS,
     Precision,

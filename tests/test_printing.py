@@ -25,9 +25,9 @@ from tiny_models import (
 )
 
 from nibblevec import Encoder, ModelFormatError
-from nibblevec.cli import main
-from nibblevec.formats import load_model
-from nibblevec.printing import printable
+from nibblevec._cli import main
+from nibblevec._layouts import load_model
+from nibblevec._printing import printable
 
 # What clears a screen, turns a line around, hides, begins a line.
 HOSTILE = "a\x1b[2J\x9b31m\u202eb\u200b\u2066\u2028\x85\x7f\r\n\t\u00adc\ufeff\U000e0041"

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from tables import SUPERBLOCK_FORMATS, decode_superblocks
 
 from nibblevec import Table
-from nibblevec.table import QuantizedFormat
+from nibblevec._table import QuantizedFormat
 
 FloatArray = NDArray[np.float32]
 

@@ -25,12 +25,12 @@ from tiny_models import (
 )
 
 from nibblevec import Encoder, Table
-from nibblevec.conversion import in_row_format
-from nibblevec.formats import load_model
-from nibblevec.formats.writing import save_model
-from nibblevec.model import Head, Model, TokenizerJson
-from nibblevec.precision import RangesOf
-from nibblevec.tokenizer import TokenRules, Truncation
+from nibblevec._layouts import load_model
+from nibblevec._layouts.conversion import in_row_format
+from nibblevec._layouts.writing import save_model
+from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._precision import RangesOf
+from nibblevec._tokenization import TokenRules, Truncation
 
 TEXTS = [
     "A cup of hot tea.", "the stock market fell", "", "unable, walking: 12 caf\u00e9s \u0416\u0416",
@@ -174,7 +174,7 @@ def test_folders_of_others(tmp_path: Path, case: str, name: str) -> None:
 def test_convert_keeps_float64_sums_where_nobody_says(tmp_path: Path, case: str) -> None:
     from click.testing import CliRunner
 
-    from nibblevec.cli import main
+    from nibblevec._cli import main
 
     source = str(FOLDERS[case](tmp_path / "source"))
     for name, options in {"wide": [], "narrow": ["--format", "float32"]}.items():

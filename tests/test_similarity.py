@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tiny_models import write_model
 
 from nibblevec import Encoder, semantic_search
-from nibblevec.precision import Precision
-from nibblevec.similarity import (
+from nibblevec._precision import Precision
+from nibblevec._similarity import (
     LEFT_ROWS,
     RIGHT_NUMBERS,
     RIGHT_ROWS,
@@ -209,8 +209,8 @@ def test_bits_are_compared_by_hamming_distance(
 
 @pytest.mark.parametrize("top_k", [1, 9, 300])
 def test_search_of_bits_over_many_blocks(top_k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nibblevec.similarity.LEFT_ROWS", 3)
-    monkeypatch.setattr("nibblevec.similarity.RIGHT_NUMBERS", 24 * 20)
+    monkeypatch.setattr("nibblevec._similarity.LEFT_ROWS", 3)
+    monkeypatch.setattr("nibblevec._similarity.RIGHT_NUMBERS", 24 * 20)
     queries, corpus = random_bits(8, 3, 22, "ubinary"), random_bits(300, 3, 23, "ubinary")
     ids, _ = most_similar(queries, corpus, top_k, precision="ubinary")
     expected = np.argsort(hamming(queries, corpus), axis=1, kind="stable")[:, :top_k]
@@ -429,8 +429,8 @@ def test_search_sorts_the_whole_corpus(function: SimilarityName, top_k: int) -> 
 def test_search_over_many_blocks(
     function: SimilarityName, top_k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nibblevec.similarity.LEFT_ROWS", 3)
-    monkeypatch.setattr("nibblevec.similarity.RIGHT_ROWS", 20)
+    monkeypatch.setattr("nibblevec._similarity.LEFT_ROWS", 3)
+    monkeypatch.setattr("nibblevec._similarity.RIGHT_ROWS", 20)
     queries, corpus = random_vectors(10, 5, 12), random_vectors(407, 5, 13)
     ids, scores = most_similar(queries, corpus, top_k, function)
     everything = array(similarity(queries, corpus, function))

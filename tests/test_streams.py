@@ -27,10 +27,12 @@ from bits import bits
 from click.testing import CliRunner
 from tiny_models import write_model
 
-from nibblevec import Encoder, batch, cli
-from nibblevec.cli import main
+from nibblevec import Encoder
+from nibblevec import _cli as cli
+from nibblevec._cli import main
+from nibblevec._io import batch
+from nibblevec._progress import ProgressBar, lenient, lenient_stderr
 from nibblevec.evaluation import read_retrieval_set
-from nibblevec.progress import ProgressBar, lenient, lenient_stderr
 
 DIM = 30
 TEXTS = ["a cup of tea", "the market fell"] * 700

@@ -24,9 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 from tables import SUPERBLOCK_FORMATS, decode_superblocks, random_superblocks
 
 import nibblevec
-from nibblevec import Table, threads
-from nibblevec.table import RowFormat
-from nibblevec.threads import thread_count
+from nibblevec import Table
+from nibblevec import _threads as threads
+from nibblevec._table import RowFormat
+from nibblevec._threads import thread_count
 
 FloatArray = NDArray[np.float32]
 

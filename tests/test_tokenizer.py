@@ -37,9 +37,9 @@ from tokenizer_pairs import (
 )
 
 from nibblevec import Encoder, _core
-from nibblevec.encoder import BUNDLED_MODEL
-from nibblevec.model_files import ModelFormatError
-from nibblevec.tokenizer import (
+from nibblevec._containers.files import ModelFormatError
+from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._tokenization import (
     PackageTokenizer,
     Tokenizer,
     Truncation,

@@ -24,12 +24,13 @@ from tiny_models import (
 )
 
 import nibblevec
-from nibblevec import Table, _core, verification
-from nibblevec.cli import main
-from nibblevec.formats import load_model
-from nibblevec.model import Head, Model, TokenizerJson
-from nibblevec.tokenizer import NativeTokenizer, TokenRules, Truncation
-from nibblevec.verification import (
+from nibblevec import Table, _core
+from nibblevec import _verification as verification
+from nibblevec._cli import main
+from nibblevec._layouts import load_model
+from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._tokenization import NativeTokenizer, TokenRules, Truncation
+from nibblevec._verification import (
     BUILT_IN_TEXTS,
     Agreement,
     Difference,
@@ -329,7 +330,7 @@ def test_a_model_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monk
         (folder / TABLE).write_bytes(content)
         return loaded
 
-    monkeypatch.setattr("nibblevec.formats.load_model", load_and_change)
+    monkeypatch.setattr("nibblevec._layouts.load_model", load_and_change)
     result = run(str(folder))
     assert result.exit_code == 1
     assert "Error: the tables differ: row 2 of the table, dim 20: fast " in result.output

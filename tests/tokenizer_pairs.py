@@ -12,7 +12,7 @@ import tokenizers
 from tiny_models import VOCABULARY, JsonObject, tokenizer_content
 
 from nibblevec import kernels
-from nibblevec.tokenizer import NativeTokenizer, load_tokenizer
+from nibblevec._tokenization import NativeTokenizer, load_tokenizer
 
 ROWS = 1 << 32
 KERNELS = kernels()

@@ -25,8 +25,8 @@ import numpy as np
 import tokenizers
 
 import nibblevec
-from nibblevec.encoder import BUNDLED_MODEL
-from nibblevec.tokenizer import NativeTokenizer, load_tokenizer
+from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._tokenization import NativeTokenizer, load_tokenizer
 
 BLOCK_TEXTS = 2000
 SHOWN_DIFFERENCES = 10

@@ -17,8 +17,8 @@ from itertools import accumulate
 from pathlib import Path
 
 from nibblevec import Encoder
-from nibblevec.encoder import BUNDLED_MODEL
-from nibblevec.formats.ranges import RANGES_NAME, write_ranges
+from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._layouts.ranges import RANGES_NAME, write_ranges
 
 DIMS = (512, 256, 128, 64, 32)
 

@@ -1,9 +1,9 @@
 """Static text embeddings straight from a 4-bit table, with the same bits on every CPU."""
 
-from nibblevec.encoder import Encoder
-from nibblevec.model_files import ModelFormatError
-from nibblevec.similarity import semantic_search
-from nibblevec.table import Table, kernels
+from nibblevec._containers.files import ModelFormatError
+from nibblevec._encoder import Encoder
+from nibblevec._similarity import semantic_search
+from nibblevec._table import Table, kernels
 
 __all__ = ["Encoder", "ModelFormatError", "Table", "kernels", "semantic_search"]
 

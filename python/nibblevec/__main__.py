@@ -1,5 +1,5 @@
 """``python -m nibblevec`` is the command line."""
 
-from nibblevec.cli import main
+from nibblevec._cli import main
 
 main(prog_name="python -m nibblevec")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nibblevec.arrow_columns import ArrowVectors, ListType, Nulls, check_choice
-from nibblevec.encoder import Encoder
+from nibblevec._arrow_columns import ArrowVectors, ListType, Nulls, check_choice
+from nibblevec._encoder import Encoder
 
 if TYPE_CHECKING:
     import os

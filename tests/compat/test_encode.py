@@ -30,7 +30,7 @@ from sentence_transformers.util.quantization import quantize_embeddings
 from tiny_models import VOCABULARY, tokenizer_content
 
 from nibblevec import Encoder
-from nibblevec.precision import RangesOf
+from nibblevec._precision import RangesOf
 
 DIM = 30
 PROMPTS = {"query": "tea is ", "other": "un"}

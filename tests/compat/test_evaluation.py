@@ -17,14 +17,14 @@ from sentence_transformers.util import semantic_search as their_semantic_search
 
 from compat.english_lines import english_lines
 from nibblevec import Encoder, semantic_search
-from nibblevec.evaluation import RETRIEVAL_MEASURES, PairSet, RetrievalSet, evaluate
-from nibblevec.similarity import (
+from nibblevec._similarity import (
     SIMILARITY_FUNCTIONS,
     SimilarityName,
     most_similar,
     similarity,
     similarity_pairwise,
 )
+from nibblevec.evaluation import RETRIEVAL_MEASURES, PairSet, RetrievalSet, evaluate
 
 every_function = pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import nibblevec
 from nibblevec import Table, _core
-from nibblevec.table import QuantizedFormat
+from nibblevec._table import QuantizedFormat
 
 TYPES = {"q4_k": gguf.GGMLQuantizationType.Q4_K, "q6_k": gguf.GGMLQuantizationType.Q6_K}
 

@@ -21,10 +21,10 @@ from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 
 import nibblevec
 from nibblevec import Encoder, ModelFormatError, Table, _core
-from nibblevec.formats import load_model
-from nibblevec.formats.gguf_file import TENSOR_TYPES
-from nibblevec.table import RowFormat
-from nibblevec.verification import Agreement, verify
+from nibblevec._containers.gguf import TENSOR_TYPES
+from nibblevec._layouts import load_model
+from nibblevec._table import RowFormat
+from nibblevec._verification import Agreement, verify
 
 ROWS = 300
 TYPES = {"q4_k": gguf.GGMLQuantizationType.Q4_K, "q6_k": gguf.GGMLQuantizationType.Q6_K}

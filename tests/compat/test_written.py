@@ -20,10 +20,10 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 
 from nibblevec import Encoder, Table
-from nibblevec.formats import load_model
-from nibblevec.formats.writing import save_model
-from nibblevec.model import Head, Model, TokenizerJson
-from nibblevec.tokenizer import TokenRules, Truncation
+from nibblevec._layouts import load_model
+from nibblevec._layouts.writing import save_model
+from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._tokenization import TokenRules, Truncation
 
 ROWS, DIM = len(VOCABULARY), 256
 TEXTS = ["A cup of hot tea.", "the stock market fell", "unable, walking: 12 caf\u00e9s", "tea"]

@@ -11,25 +11,25 @@ from typing import IO, TYPE_CHECKING, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.formats import sse
-from nibblevec.formats.gguf_file import MAGIC, GgufFile, read_gguf, write_gguf
-from nibblevec.formats.ranges import ranges_of, tensors_of_ranges
-from nibblevec.formats.safetensors import StoredTensor
-from nibblevec.formats.tensors import (
+from nibblevec._containers.files import MAX_TOKENIZER_BYTES, ModelFormatError, read_beginning
+from nibblevec._containers.gguf import MAGIC, GgufFile, read_gguf, write_gguf
+from nibblevec._containers.safetensors import StoredTensor
+from nibblevec._containers.tensors import (
     rules_of,
     table_of,
     tensor_named,
     tensor_of_table,
     tensors_of_rules,
 )
-from nibblevec.model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
-from nibblevec.model_files import MAX_TOKENIZER_BYTES, ModelFormatError, read_beginning
-from nibblevec.similarity import SIMILARITY_FUNCTIONS
-from nibblevec.table import Table
-from nibblevec.tokenizer import TokenRules, Truncation
+from nibblevec._layouts import sse
+from nibblevec._layouts.ranges import ranges_of, tensors_of_ranges
+from nibblevec._model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
+from nibblevec._similarity import SIMILARITY_FUNCTIONS
+from nibblevec._table import Table
+from nibblevec._tokenization import TokenRules, Truncation
 
 if TYPE_CHECKING:
-    from nibblevec.formats.gguf_file import GgufValue
+    from nibblevec._containers.gguf import GgufValue
 
 SUFFIX = ".gguf"
 

@@ -9,9 +9,14 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from nibblevec.formats.folder import TENSORS_NAME, ModelFolder
-from nibblevec.formats.safetensors import write_safetensors
-from nibblevec.formats.tensors import (
+from nibblevec._containers.files import (
+    ModelFormatError,
+    json_type,
+    read_json_array,
+    read_json_object,
+)
+from nibblevec._containers.safetensors import write_safetensors
+from nibblevec._containers.tensors import (
     FLOAT_TYPES,
     MAPPING_TENSOR,
     WEIGHTS_TENSOR,
@@ -21,16 +26,11 @@ from nibblevec.formats.tensors import (
     tensor_of_table,
     tensors_of_rules,
 )
-from nibblevec.model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
-from nibblevec.model_files import (
-    ModelFormatError,
-    json_type,
-    read_json_array,
-    read_json_object,
-)
-from nibblevec.output_files import write_file
-from nibblevec.similarity import SIMILARITY_FUNCTIONS
-from nibblevec.tokenizer import NO_RULES
+from nibblevec._io.output_files import write_file
+from nibblevec._layouts.folder import TENSORS_NAME, ModelFolder
+from nibblevec._model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
+from nibblevec._similarity import SIMILARITY_FUNCTIONS
+from nibblevec._tokenization import NO_RULES
 
 MODULES_NAME = "modules.json"
 SETTINGS_NAME = "config_sentence_transformers.json"
@@ -236,7 +236,7 @@ def write(model: Model, folder: str) -> None:
         OSError: a file cannot be written.
         ValueError: the layout has no place for something that the model does.
     """
-    from nibblevec.formats.losses import losses_of_rules, refuse_losses
+    from nibblevec._layouts.losses import losses_of_rules, refuse_losses
 
     refuse_losses(
         "a StaticEmbedding folder",

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nibblevec.model import IMPLIED_PROMPT_NAMES
+from nibblevec._model import IMPLIED_PROMPT_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nibblevec.model import Model
+    from nibblevec._model import Model
 
 
 def refuse_losses(layout: str, losses: Mapping[str, bool]) -> None:

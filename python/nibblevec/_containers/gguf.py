@@ -11,8 +11,8 @@ from __future__ import annotations
 import struct
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from nibblevec.formats.safetensors import StoredTensor, Tensor
-from nibblevec.model_files import MAX_TOKENIZER_BYTES, ModelFile, ModelFormatError
+from nibblevec._containers.files import MAX_TOKENIZER_BYTES, ModelFile, ModelFormatError
+from nibblevec._containers.safetensors import StoredTensor, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.printing import warn
+from nibblevec._printing import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import Self
 
-    from nibblevec.precision import Precision
+    from nibblevec._precision import Precision
 
 # The first of them that a model has is put before documents.
 DOCUMENT_PROMPT_NAMES = ("document", "passage", "corpus")

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nibblevec.float_environment import in_default_float_environment
-from nibblevec.formats import model2vec, sentence_transformers, sse
-from nibblevec.formats.folder import ModelFolder
-from nibblevec.formats.ranges import read_ranges
-from nibblevec.hub import FILES
-from nibblevec.model import Model
-from nibblevec.model_files import ModelFormatError
-from nibblevec.printing import printable
+from nibblevec._containers.files import ModelFormatError
+from nibblevec._float_environment import in_default_float_environment
+from nibblevec._hub import FILES
+from nibblevec._layouts import model2vec, sentence_transformers, sse
+from nibblevec._layouts.folder import ModelFolder
+from nibblevec._layouts.ranges import read_ranges
+from nibblevec._model import Model
+from nibblevec._printing import printable
 
 # A model whose files are replaced while they are read is read again, so often at most.
 READINGS = 5
@@ -125,12 +125,12 @@ def _load_explained(path: str, mmap: bool) -> Model:
     try:
         return _load(path, mmap)
     except ModelFormatError as error:
-        from nibblevec.foreign import explain
+        from nibblevec._layouts.foreign import explain
 
         explain(error)
         raise
     except FileNotFoundError as error:
-        from nibblevec.foreign import explain_missing
+        from nibblevec._layouts.foreign import explain_missing
 
         explain_missing(error)
         raise
@@ -138,11 +138,11 @@ def _load_explained(path: str, mmap: bool) -> Model:
 
 def _load(path: str, mmap: bool) -> Model:
     if os.path.isfile(path):
-        from nibblevec.formats import gguf
+        from nibblevec._layouts import gguf
 
         if gguf.is_gguf(path):
             return gguf.load(path, mmap=mmap)
-        from nibblevec.foreign import file_in_words
+        from nibblevec._layouts.foreign import file_in_words
 
         problem = "not a folder, and not a GGUF file"
         if words := file_in_words(path):
@@ -154,7 +154,7 @@ def _load(path: str, mmap: bool) -> Model:
         if layout.is_in(folder):
             model = layout.load(folder)
             return model._replace(ranges=read_ranges(path, model.table.dim))
-    from nibblevec.foreign import folder_in_words
+    from nibblevec._layouts.foreign import folder_in_words
 
     *others, last = (layout.looked_for for layout in LAYOUTS)
     problems = [f"not a model that can be loaded; looked for {', '.join(others)} and {last}"]

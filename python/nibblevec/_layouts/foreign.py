@@ -10,15 +10,15 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nibblevec import file_kinds
-from nibblevec.model_files import (
+from nibblevec._containers.files import (
     ModelFormatError,
     read_beginning,
     read_json_array,
     read_json_object,
 )
-from nibblevec.output_files import FILES_WITHIN, is_unfinished
-from nibblevec.printing import printable
+from nibblevec._io import file_kinds
+from nibblevec._io.output_files import FILES_WITHIN, is_unfinished
+from nibblevec._printing import printable
 
 # Of a file: enough for the first record of an archive, and for the line of a word vector.
 BEGINNING_BYTES = 1024

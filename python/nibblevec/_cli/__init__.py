@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nibblevec import batch
-from nibblevec.file_kinds import is_json_lines
-from nibblevec.output_files import errors_named
-from nibblevec.precision import PRECISIONS, checked_precision, has_ranges, ranges_in_words
-from nibblevec.printing import printable
-from nibblevec.progress import ProgressBar, lenient_stderr
+from nibblevec._io import batch
+from nibblevec._io.file_kinds import is_json_lines
+from nibblevec._io.output_files import errors_named
+from nibblevec._precision import PRECISIONS, checked_precision, has_ranges, ranges_in_words
+from nibblevec._printing import printable
+from nibblevec._progress import ProgressBar, lenient_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
-    from nibblevec.encoder import Encoder
-    from nibblevec.model import Model
-    from nibblevec.precision import Precision
-    from nibblevec.tokenizer import TokenRules
+    from nibblevec._encoder import Encoder
+    from nibblevec._model import Model
+    from nibblevec._precision import Precision
+    from nibblevec._tokenization import TokenRules
 
 # So many texts, or so many characters if that is less, are encoded and written at a time.
 BLOCK_TEXTS = 8192
@@ -253,7 +253,7 @@ def encode(
 
 def _encoder(model: str | None, max_length: int | None, threads: int | None) -> Encoder:
     from nibblevec import Encoder, kernels
-    from nibblevec.threads import available_cpus, thread_count
+    from nibblevec._threads import available_cpus, thread_count
 
     # What the environment asks for wrongly is said before anything is written.
     kernels()
@@ -369,9 +369,9 @@ def _is_bundled(model: str | None) -> bool:
 
 def _load(model: str | None) -> Model:
     """The model of this name; None, or ``bundled`` if there is no such path: the bundled one."""
-    from nibblevec.encoder import load_bundled_model
-    from nibblevec.formats import load_model
-    from nibblevec.hub import find_model
+    from nibblevec._encoder import load_bundled_model
+    from nibblevec._hub import find_model
+    from nibblevec._layouts import load_model
 
     if model is None or _is_bundled(model):
         return load_bundled_model()
@@ -540,7 +540,7 @@ def info(model: str | None) -> None:
     MODEL is a folder, a GGUF file or a name on the Hugging Face hub, by default the bundled model.
     """
     from nibblevec import kernels
-    from nibblevec.threads import thread_count
+    from nibblevec._threads import thread_count
 
     loaded = _load(model)
     tokenizer = loaded.load_tokenizer()
@@ -654,10 +654,10 @@ def _convert(
     license_: str | None,
     threads: int | None,
 ) -> dict[str, object]:
-    from nibblevec.conversion import distance, fitting_format
-    from nibblevec.formats.gguf import SUFFIX
-    from nibblevec.formats.tensors import has_wide_weights
-    from nibblevec.formats.writing import WRITTEN, fitting_layout, save_model
+    from nibblevec._containers.tensors import has_wide_weights
+    from nibblevec._layouts.conversion import distance, fitting_format
+    from nibblevec._layouts.gguf import SUFFIX
+    from nibblevec._layouts.writing import WRITTEN, fitting_layout, save_model
 
     source = _load(model)
     source = source._replace(name=name or source.name, license=license_ or source.license)
@@ -755,8 +755,8 @@ def verify(model: str | None, texts: tuple[str, ...], column: str | None) -> Non
     from itertools import chain
 
     _check_texts(texts, column, "TEXTS")
-    from nibblevec.verification import BUILT_IN_TEXTS, Difference
-    from nibblevec.verification import verify as compare
+    from nibblevec._verification import BUILT_IN_TEXTS, Difference
+    from nibblevec._verification import verify as compare
 
     outcome = compare(
         *(_load(model), _load(model)),

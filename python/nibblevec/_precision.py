@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.float_environment import in_default_float_environment
+from nibblevec._float_environment import in_default_float_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.formats.safetensors import StoredTensor, Tensor
-from nibblevec.model_files import ModelFormatError
-from nibblevec.table import RowFormat, Table
-from nibblevec.tokenizer import TokenRules
+from nibblevec._containers.files import ModelFormatError
+from nibblevec._containers.safetensors import StoredTensor, Tensor
+from nibblevec._table import RowFormat, Table
+from nibblevec._tokenization import TokenRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec import _core
-from nibblevec.model_files import (
+from nibblevec._containers.files import (
     MAX_TOKENIZER_BYTES,
     ModelFormatError,
     check_regular_file,
     read_file,
     with_member,
 )
-from nibblevec.output_files import write_file
-from nibblevec.precision import RangesOf
-from nibblevec.table import Table
-from nibblevec.tokenizer import NO_RULES, Tokenizer, TokenRules, Truncation, load_tokenizer
+from nibblevec._io.output_files import write_file
+from nibblevec._precision import RangesOf
+from nibblevec._table import Table
+from nibblevec._tokenization import NO_RULES, Tokenizer, TokenRules, Truncation, load_tokenizer
 
 # How a model itself scales its vectors, over all of its dims and before truncation:
 # "torch" divides by max(norm, 1e-12), as a `Normalize` module of sentence-transformers does;
@@ -178,7 +178,7 @@ class Model(NamedTuple):
 
         Raises:
             OSError: its file cannot be read, or is not a regular file.
-            ModelFormatError: see `nibblevec.tokenizer.load_tokenizer`.
+            ModelFormatError: see `nibblevec._tokenization.load_tokenizer`.
         """
         ids = self.token_rules.ids
         try:
@@ -191,7 +191,7 @@ class Model(NamedTuple):
                 warns=warns,
             )
         except ModelFormatError as error:
-            from nibblevec.foreign import explain
+            from nibblevec._layouts.foreign import explain
 
             explain(error)
             raise

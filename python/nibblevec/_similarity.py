@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, get_ar
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.float_environment import in_default_float_environment
-from nibblevec.precision import DTYPES, checked_precision, is_bits, numbers
+from nibblevec._float_environment import in_default_float_environment
+from nibblevec._precision import DTYPES, checked_precision, is_bits, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
 
-    from nibblevec.precision import Precision
+    from nibblevec._precision import Precision
 
     FloatArray = NDArray[np.float32]
     DoubleArray = NDArray[np.float64]

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.formats.safetensors import StoredTensor, Tensor, read_safetensors, write_safetensors
-from nibblevec.model_files import ModelFormatError
-from nibblevec.precision import RangesOf
+from nibblevec._containers.files import ModelFormatError
+from nibblevec._containers.safetensors import (
+    StoredTensor,
+    Tensor,
+    read_safetensors,
+    write_safetensors,
+)
+from nibblevec._precision import RangesOf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

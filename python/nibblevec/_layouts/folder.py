@@ -6,10 +6,10 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nibblevec.formats.safetensors import read_safetensors
+from nibblevec._containers.safetensors import read_safetensors
 
 if TYPE_CHECKING:
-    from nibblevec.formats.safetensors import StoredTensor
+    from nibblevec._containers.safetensors import StoredTensor
 
 TENSORS_NAME = "model.safetensors"
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.printing import printable
+from nibblevec._printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.float_environment import in_default_float_environment
-from nibblevec.tokenizer import Truncation, load_package_tokenizer
+from nibblevec._float_environment import in_default_float_environment
+from nibblevec._tokenization import Truncation, load_package_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nibblevec.model import Model, Normalization
-    from nibblevec.table import Table
-    from nibblevec.tokenizer import Tokenizer
+    from nibblevec._model import Model, Normalization
+    from nibblevec._table import Table
+    from nibblevec._tokenization import Tokenizer
 
     FloatArray = NDArray[np.float32]
     ByteArray = NDArray[np.uint8]

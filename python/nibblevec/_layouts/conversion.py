@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.float_environment import in_default_float_environment
-from nibblevec.table import Table
+from nibblevec._float_environment import in_default_float_environment
+from nibblevec._table import Table
 
 if TYPE_CHECKING:
-    from nibblevec.model import Model
-    from nibblevec.table import RowFormat
+    from nibblevec._model import Model
+    from nibblevec._table import RowFormat
 
     FloatArray = NDArray[np.float32]
 

@@ -15,10 +15,16 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec import file_kinds
-from nibblevec.file_kinds import JSON_DOCUMENT, MISNAMED_JSON_LINES, TEXT_TABLE, Kind, is_json_lines
-from nibblevec.output_files import errors_named, written_file
-from nibblevec.texts import surrogate_in
+from nibblevec._io import file_kinds
+from nibblevec._io.file_kinds import (
+    JSON_DOCUMENT,
+    MISNAMED_JSON_LINES,
+    TEXT_TABLE,
+    Kind,
+    is_json_lines,
+)
+from nibblevec._io.output_files import errors_named, written_file
+from nibblevec._texts import surrogate_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec import _core
-from nibblevec.float_environment import in_default_float_environment
-from nibblevec.model_files import ModelFormatError, parse_json_object
-from nibblevec.printing import warn
-from nibblevec.texts import check_texts, surrogate_in, way_out
+from nibblevec._containers.files import ModelFormatError, parse_json_object
+from nibblevec._float_environment import in_default_float_environment
+from nibblevec._printing import warn
+from nibblevec._texts import check_texts, surrogate_in, way_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import tokenizers
 
-    from nibblevec.model import Model
+    from nibblevec._model import Model
 
 # What a file may hold: `tokenizers` refuses one that holds more.
 FILE_FIELDS = {

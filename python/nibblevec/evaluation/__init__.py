@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from nibblevec.batch import InputError, check_input, json_objects, read_lines, text_under
-from nibblevec.compat import document_prompt_name
-from nibblevec.file_kinds import is_json_lines
-from nibblevec.float_environment import in_default_float_environment
-from nibblevec.precision import (
+from nibblevec._compat import document_prompt_name
+from nibblevec._float_environment import in_default_float_environment
+from nibblevec._io.batch import InputError, check_input, json_objects, read_lines, text_under
+from nibblevec._io.file_kinds import is_json_lines
+from nibblevec._precision import (
     Precision,
     RangesOf,
     checked_precision,
@@ -25,14 +25,14 @@ from nibblevec.precision import (
     numbers,
     stored_ranges,
 )
-from nibblevec.printing import printable
-from nibblevec.similarity import most_similar, similarity_pairwise
+from nibblevec._printing import printable
+from nibblevec._similarity import most_similar, similarity_pairwise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nibblevec.encoder import Encoder
-    from nibblevec.similarity import SimilarityName
+    from nibblevec._encoder import Encoder
+    from nibblevec._similarity import SimilarityName
 
     FloatArray = NDArray[np.float32]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nibblevec import _core
-from nibblevec.float_environment import in_default_float_environment
-from nibblevec.threads import thread_count
+from nibblevec._float_environment import in_default_float_environment
+from nibblevec._threads import thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

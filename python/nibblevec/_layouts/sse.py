@@ -8,21 +8,26 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from nibblevec.formats.folder import TENSORS_NAME, ModelFolder
-from nibblevec.formats.safetensors import StoredTensor, Tensor, read_safetensors, write_safetensors
-from nibblevec.formats.sentence_transformers import read_settings, says_something, write_settings
-from nibblevec.formats.tensors import (
+from nibblevec._containers.files import ModelFormatError, map_file
+from nibblevec._containers.safetensors import (
+    StoredTensor,
+    Tensor,
+    read_safetensors,
+    write_safetensors,
+)
+from nibblevec._containers.tensors import (
     FLOAT_TYPES,
     float32_vector,
     table_of,
     tensor_of_table,
     tensor_of_vector,
 )
-from nibblevec.model import Head, Model, TokenizerJson
-from nibblevec.model_files import ModelFormatError, map_file
-from nibblevec.output_files import write_file
-from nibblevec.table import Table
-from nibblevec.tokenizer import id_count
+from nibblevec._io.output_files import write_file
+from nibblevec._layouts.folder import TENSORS_NAME, ModelFolder
+from nibblevec._layouts.sentence_transformers import read_settings, says_something, write_settings
+from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._table import Table
+from nibblevec._tokenization import id_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +54,7 @@ def load_quantized(folder: ModelFolder) -> Model:
         OSError: a file is missing, cannot be read, or is not a regular file.
         ModelFormatError: the table's size is not a whole number of rows, a scale or a value of the
             head is not finite, the head's tensors are missing, of another type or length, or see
-            `nibblevec.formats.sentence_transformers.read_settings`.
+            `nibblevec._layouts.sentence_transformers.read_settings`.
     """
     tokenizer = TokenizerJson.in_folder(folder.path)
     head = read_head(os.path.join(folder.path, HEAD_NAME))
@@ -79,7 +84,7 @@ def load_float(folder: ModelFolder) -> Model:
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
         ModelFormatError: a tensor is missing, of another type or shape, a value of the head is not
-            finite, or see `nibblevec.formats.sentence_transformers.read_settings`.
+            finite, or see `nibblevec._layouts.sentence_transformers.read_settings`.
     """
     tokenizer = TokenizerJson.in_folder(folder.path)
     path = os.path.join(folder.path, FLOAT_NAME)
@@ -149,8 +154,8 @@ def write(model: Model, folder: str) -> None:
         OSError: a file cannot be written.
         ValueError: the layout has no place for something that the model does.
     """
-    from nibblevec.conversion import first_rows_of_sse_q4
-    from nibblevec.formats.losses import losses_of_rules, refuse_losses
+    from nibblevec._layouts.conversion import first_rows_of_sse_q4
+    from nibblevec._layouts.losses import losses_of_rules, refuse_losses
 
     refuse_losses(
         "an SSE folder",

@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from nibblevec.formats.folder import TENSORS_NAME, ModelFolder
-from nibblevec.formats.safetensors import write_safetensors
-from nibblevec.formats.sentence_transformers import write_modules
-from nibblevec.formats.tensors import (
+from nibblevec._containers.files import (
+    ModelFormatError,
+    json_type,
+    parse_json_object,
+    read_json_object,
+)
+from nibblevec._containers.safetensors import write_safetensors
+from nibblevec._containers.tensors import (
     FLOAT_TYPES,
     WEIGHTS_TENSOR,
     float64_tensor_of_table,
@@ -25,16 +29,12 @@ from nibblevec.formats.tensors import (
     tensor_of_table,
     tensors_of_rules,
 )
-from nibblevec.model import Model, Normalization, TokenizerJson
-from nibblevec.model_files import (
-    ModelFormatError,
-    json_type,
-    parse_json_object,
-    read_json_object,
-)
-from nibblevec.output_files import write_file
-from nibblevec.table import Table
-from nibblevec.tokenizer import NO_RULES, TokenRules, Truncation, load_package_tokenizer
+from nibblevec._io.output_files import write_file
+from nibblevec._layouts.folder import TENSORS_NAME, ModelFolder
+from nibblevec._layouts.sentence_transformers import write_modules
+from nibblevec._model import Model, Normalization, TokenizerJson
+from nibblevec._table import Table
+from nibblevec._tokenization import NO_RULES, TokenRules, Truncation, load_package_tokenizer
 
 CONFIG_NAME = "config.json"
 MODEL_NAME = TENSORS_NAME
@@ -155,7 +155,7 @@ def write(model: Model, folder: str) -> None:
         OSError: a file cannot be written.
         ValueError: the layout has no place for something that the model does.
     """
-    from nibblevec.formats.losses import losses_of_settings, refuse_losses
+    from nibblevec._layouts.losses import losses_of_settings, refuse_losses
 
     rules = model.token_rules
     content = parse_json_object(model.tokenizer.read(), model.tokenizer.path, "tokenizer")

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec.model_files import (
+from nibblevec._containers.files import (
     ModelFile,
     ModelFormatError,
     as_format_errors,
     json_decoder,
     repeated_key,
 )
-from nibblevec.output_files import errors_named
+from nibblevec._io.output_files import errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec import _core
-from nibblevec.compat import (
+from nibblevec._compat import (
     ModelCardData,
     SentenceTransformerMethods,
     check_constructor_arguments,
@@ -23,10 +23,10 @@ from nibblevec.compat import (
     features_of_texts,
     in_type_asked,
 )
-from nibblevec.formats import load_model
-from nibblevec.hub import ModelSource, find_model
-from nibblevec.model import IMPLIED_PROMPT_NAMES
-from nibblevec.precision import (
+from nibblevec._hub import ModelSource, find_model
+from nibblevec._layouts import load_model
+from nibblevec._model import IMPLIED_PROMPT_NAMES
+from nibblevec._precision import (
     DTYPES,
     RangesOf,
     centred_ranges,
@@ -38,17 +38,17 @@ from nibblevec.precision import (
     ranges_of_vectors,
     stored_ranges,
 )
-from nibblevec.similarity import checked_similarity, similarity, similarity_pairwise
-from nibblevec.table import Table, checked_dims, output_array
-from nibblevec.texts import (
+from nibblevec._similarity import checked_similarity, similarity, similarity_pairwise
+from nibblevec._table import Table, checked_dims, output_array
+from nibblevec._texts import (
     check_iterable,
     check_options,
     one_by_one,
     taken_texts,
     without_surrogates,
 )
-from nibblevec.threads import thread_count
-from nibblevec.tokenizer import Truncation, load_package_tokenizer, prompted
+from nibblevec._threads import thread_count
+from nibblevec._tokenization import Truncation, load_package_tokenizer, prompted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sized
@@ -56,12 +56,12 @@ if TYPE_CHECKING:
     import tokenizers
     import torch
 
-    from nibblevec.arrow_columns import ArrowVectors, ListType
-    from nibblevec.arrow_columns import Nulls as ArrowNulls
-    from nibblevec.model import Model
-    from nibblevec.precision import Precision
-    from nibblevec.similarity import SimilarityName
-    from nibblevec.texts import Errors, Nulls
+    from nibblevec._arrow_columns import ArrowVectors, ListType
+    from nibblevec._arrow_columns import Nulls as ArrowNulls
+    from nibblevec._model import Model
+    from nibblevec._precision import Precision
+    from nibblevec._similarity import SimilarityName
+    from nibblevec._texts import Errors, Nulls
 
     FloatArray = NDArray[np.float32]
 
@@ -204,7 +204,7 @@ class Encoder(SentenceTransformerMethods):
         else:
             self._model = load_model(self._source.folder, mmap=bool(mmap))
         if quantize is not None:
-            from nibblevec.conversion import packed
+            from nibblevec._layouts.conversion import packed
 
             threads_now = thread_count(threads)
             self._model = packed(self._model, quantize, threads=threads_now)
@@ -577,7 +577,7 @@ class Encoder(SentenceTransformerMethods):
                 (EINVAL, as pyarrow does for errors of Python, or ENOMEM).
             ModelFormatError: the tokenizer of the model is not one.
         """
-        from nibblevec import arrow_columns
+        from nibblevec import _arrow_columns as arrow_columns
 
         arrow_columns.check_choice(nulls, arrow_columns.Nulls, "nulls")
         arrow_columns.check_choice(list_type, arrow_columns.ListType, "list_type")
@@ -857,8 +857,7 @@ class Encoder(SentenceTransformerMethods):
             embeddings2: [m, dims] or [dims].
             precision: what `encode` made both in; None takes floats, and refuses integers, which
                 may be codes or packed bits. Bits stand for 1 and -1, so that the least
-                Hamming distance is the greatest similarity. `nibblevec.similarity.similarity` tells
-                the formulas.
+                Hamming distance is the greatest similarity.
 
         Returns:
             float32 [n, m]; distances are negated. A torch Tensor if torch has been imported, else
@@ -931,7 +930,7 @@ class Encoder(SentenceTransformerMethods):
         """
         if not safe_serialization:
             raise ValueError("safe_serialization is True always: weights are never pickled")
-        from nibblevec.formats.writing import save_unchanged
+        from nibblevec._layouts.writing import save_unchanged
 
         checked_prompts(self._prompts)  # the dict is the caller's to change
         prompts = {
@@ -990,7 +989,7 @@ class Encoder(SentenceTransformerMethods):
         self._truncated_texts = cut_texts
         if cut_texts and _logs_info():
             with suppress(OSError, ValueError):  # a handler's stderr is closed
-                sys.modules["logging"].getLogger(__name__).info(
+                sys.modules["logging"].getLogger("nibblevec").info(
                     "%d of %d texts were cut to %s tokens", cut_texts, texts, self.max_seq_length
                 )
 
@@ -1039,7 +1038,7 @@ def _logs_info() -> bool:
     logging = sys.modules.get("logging")
     if logging is None:
         return False
-    return bool(logging.getLogger(__name__).getEffectiveLevel() <= logging.INFO)
+    return bool(logging.getLogger("nibblevec").getEffectiveLevel() <= logging.INFO)
 
 
 def _the_one(
@@ -1101,7 +1100,7 @@ def _blocks(texts: Sized, block_texts: int) -> Iterator[slice]:
 
 def _shown(blocks: Iterator[slice], texts: int, step: int) -> Iterator[slice]:
     """The blocks, with a bar on stderr that moves as each is done."""
-    from nibblevec.progress import ProgressBar
+    from nibblevec._progress import ProgressBar
 
     with ProgressBar(total=-(-texts // step), desc="Batches") as bar:
         for block in blocks:

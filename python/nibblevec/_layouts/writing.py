@@ -6,17 +6,17 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nibblevec.conversion import SUPERBLOCK_WEIGHTS, in_row_format, with_row_by_id
-from nibblevec.float_environment import in_default_float_environment
-from nibblevec.formats import gguf, load_model, model2vec, sentence_transformers, sse
-from nibblevec.formats.losses import losses_of_precision, refuse_losses
-from nibblevec.formats.ranges import RANGES_NAME, write_ranges
-from nibblevec.formats.tensors import has_wide_weights
-from nibblevec.model import Model, TokenizerJson
-from nibblevec.model_files import ModelFormatError
-from nibblevec.output_files import written_file, written_folder
-from nibblevec.printing import warn
-from nibblevec.texts import surrogate_in
+from nibblevec._containers.files import ModelFormatError
+from nibblevec._containers.tensors import has_wide_weights
+from nibblevec._float_environment import in_default_float_environment
+from nibblevec._io.output_files import written_file, written_folder
+from nibblevec._layouts import gguf, load_model, model2vec, sentence_transformers, sse
+from nibblevec._layouts.conversion import SUPERBLOCK_WEIGHTS, in_row_format, with_row_by_id
+from nibblevec._layouts.losses import losses_of_precision, refuse_losses
+from nibblevec._layouts.ranges import RANGES_NAME, write_ranges
+from nibblevec._model import Model, TokenizerJson
+from nibblevec._printing import warn
+from nibblevec._texts import surrogate_in
 
 
 class Written(NamedTuple):

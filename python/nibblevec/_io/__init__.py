@@ -1,0 +1,1 @@
+"""Files that users hand over and get: texts read, vectors written."""

@@ -39,7 +39,7 @@ from nibblevec._layouts import load_model, writing
 from nibblevec._layouts.conversion import distance, fitting_format, in_row_format, with_row_by_id
 from nibblevec._layouts.writing import WRITTEN, fitting_layout, save_model
 from nibblevec._model import Head, Model, TokenizerJson
-from nibblevec._tokenization import NO_RULES, TokenRules, Truncation
+from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
 
 DIM = 256
 ROWS = len(VOCABULARY)

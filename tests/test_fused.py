@@ -20,7 +20,8 @@ from tiny_models import VOCABULARY, write_model
 
 import nibblevec
 from nibblevec import Encoder, _core
-from nibblevec._tokenization import NativeTokenizer, Truncation
+from nibblevec._token_rules import Truncation
+from nibblevec._tokenization import NativeTokenizer
 
 FloatArray = NDArray[np.float32]
 

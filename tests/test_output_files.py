@@ -28,7 +28,7 @@ from nibblevec._layouts import load_model
 from nibblevec._layouts.writing import WRITTEN, save_model
 from nibblevec._model import Head, Model, TokenizerJson
 from nibblevec._precision import RangesOf
-from nibblevec._tokenization import TokenRules, Truncation
+from nibblevec._token_rules import TokenRules, Truncation
 
 DIM = 8
 ROWS = len(VOCABULARY)

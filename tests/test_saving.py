@@ -30,7 +30,7 @@ from nibblevec._layouts.conversion import in_row_format
 from nibblevec._layouts.writing import save_model
 from nibblevec._model import Head, Model, TokenizerJson
 from nibblevec._precision import RangesOf
-from nibblevec._tokenization import TokenRules, Truncation
+from nibblevec._token_rules import TokenRules, Truncation
 
 TEXTS = [
     "A cup of hot tea.", "the stock market fell", "", "unable, walking: 12 caf\u00e9s \u0416\u0416",

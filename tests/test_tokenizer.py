@@ -39,12 +39,8 @@ from tokenizer_pairs import (
 from nibblevec import Encoder, _core
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._encoder import BUNDLED_MODEL
-from nibblevec._tokenization import (
-    PackageTokenizer,
-    Tokenizer,
-    Truncation,
-    load_tokenizer,
-)
+from nibblevec._token_rules import Truncation
+from nibblevec._tokenization import PackageTokenizer, Tokenizer, load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 PIECE_CHARACTERS = 1 << 15  # so many of a longer text are read at a time

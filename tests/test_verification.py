@@ -29,7 +29,8 @@ from nibblevec import _verification as verification
 from nibblevec._cli import main
 from nibblevec._layouts import load_model
 from nibblevec._model import Head, Model, TokenizerJson
-from nibblevec._tokenization import NativeTokenizer, TokenRules, Truncation
+from nibblevec._token_rules import TokenRules, Truncation
+from nibblevec._tokenization import NativeTokenizer
 from nibblevec._verification import (
     BUILT_IN_TEXTS,
     Agreement,

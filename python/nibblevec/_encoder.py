@@ -48,7 +48,8 @@ from nibblevec._texts import (
     without_surrogates,
 )
 from nibblevec._threads import thread_count
-from nibblevec._tokenization import Truncation, load_package_tokenizer, prompted
+from nibblevec._token_rules import Truncation
+from nibblevec._tokenization import load_package_tokenizer, prompted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sized

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec._float_environment import in_default_float_environment
-from nibblevec._tokenization import Truncation, load_package_tokenizer
+from nibblevec._token_rules import Truncation
+from nibblevec._tokenization import load_package_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -23,7 +23,7 @@ from nibblevec import Encoder, Table
 from nibblevec._layouts import load_model
 from nibblevec._layouts.writing import save_model
 from nibblevec._model import Head, Model, TokenizerJson
-from nibblevec._tokenization import TokenRules, Truncation
+from nibblevec._token_rules import TokenRules, Truncation
 
 ROWS, DIM = len(VOCABULARY), 256
 TEXTS = ["A cup of hot tea.", "the stock market fell", "unable, walking: 12 caf\u00e9s", "tea"]

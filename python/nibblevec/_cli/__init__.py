@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nibblevec._encoder import Encoder
     from nibblevec._model import Model
     from nibblevec._precision import Precision
-    from nibblevec._tokenization import TokenRules
+    from nibblevec._token_rules import TokenRules
 
 # So many texts, or so many characters if that is less, are encoded and written at a time.
 BLOCK_TEXTS = 8192

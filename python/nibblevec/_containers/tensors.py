@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._containers.safetensors import StoredTensor, Tensor
 from nibblevec._table import RowFormat, Table
-from nibblevec._tokenization import TokenRules
+from nibblevec._token_rules import TokenRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

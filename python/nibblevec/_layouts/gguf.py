@@ -26,7 +26,7 @@ from nibblevec._layouts.ranges import ranges_of, tensors_of_ranges
 from nibblevec._model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
 from nibblevec._similarity import SIMILARITY_FUNCTIONS
 from nibblevec._table import Table
-from nibblevec._tokenization import TokenRules, Truncation
+from nibblevec._token_rules import TokenRules, Truncation
 
 if TYPE_CHECKING:
     from nibblevec._containers.gguf import GgufValue

@@ -30,7 +30,7 @@ from nibblevec._io.output_files import write_file
 from nibblevec._layouts.folder import TENSORS_NAME, ModelFolder
 from nibblevec._model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
 from nibblevec._similarity import SIMILARITY_FUNCTIONS
-from nibblevec._tokenization import NO_RULES
+from nibblevec._token_rules import NO_RULES
 
 MODULES_NAME = "modules.json"
 SETTINGS_NAME = "config_sentence_transformers.json"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from common import describe_environment, publish, require, statistics
 from contestants import CONTESTANTS, DIM, IDS, MEAN_KNOWN, OURS_OUT, SSE, UNKNOWN_ID, Contestant
 from nibblevec import Encoder, Table
-from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._bundled import BUNDLED_MODEL
 from report import OURS
 from texts import LONG, SCRIPTS, SHORT, Generator, Length, cut
 

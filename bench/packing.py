@@ -13,7 +13,7 @@ import numpy as np
 
 from common import describe_environment, pin, publish, require, statistics
 from nibblevec import Table
-from nibblevec._encoder import load_bundled_model
+from nibblevec._bundled import load_bundled_model
 from nibblevec._layouts import load_model
 from nibblevec._layouts.writing import save_model
 

@@ -33,7 +33,8 @@ from tokenizer_pairs import FLAGS, NORMALIZERS, ROWS, Pair, added_token, content
 from nibblevec import Encoder, ModelFormatError
 from nibblevec._layouts import load_model
 from nibblevec._token_rules import Truncation
-from nibblevec._tokenization import NativeTokenizer, load_tokenizer
+from nibblevec._tokenization.loading import load_tokenizer
+from nibblevec._tokenization.native import NativeTokenizer
 from nibblevec._verification import verify
 
 NEW = len(VOCABULARY)

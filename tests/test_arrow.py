@@ -61,8 +61,8 @@ from tiny_models import TOKENIZER, write_model
 from nibblevec import Encoder, _core, arrow
 from nibblevec import _arrow_columns as arrow_columns
 from nibblevec._arrow_columns import ArrowVectors
-from nibblevec._encoder import BLOCK_TEXTS
-from nibblevec._tokenization import PackageTokenizer
+from nibblevec._tokenization.package import PackageTokenizer
+from nibblevec._vectors import BLOCK_TEXTS
 
 DIM = 30
 

@@ -214,7 +214,7 @@ def test_queries_take_what_encode_takes(encoder: Encoder) -> None:
         assert (vectors.dtype, vectors.shape) == (np.uint8, (3, 2))
         assert method(sentences=TEXTS, threads=1).shape == (3, DIM)
         with pytest.raises(TypeError, match="precisionn"):
-            method(TEXTS, precisionn="int8")
+            method(TEXTS, precisionn="int8")  # type: ignore[call-arg]
         with pytest.raises(TypeError, match="not NoneType"):
             method()
 

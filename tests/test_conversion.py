@@ -40,6 +40,7 @@ from nibblevec._layouts.conversion import distance, fitting_format, in_row_forma
 from nibblevec._layouts.writing import WRITTEN, fitting_layout, save_model
 from nibblevec._model import Head, Model, TokenizerJson
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
+from nibblevec._vectors import write_floats
 
 DIM = 256
 ROWS = len(VOCABULARY)
@@ -87,7 +88,7 @@ def said_to_grow() -> Any:
 def vectors_of(model: Model) -> Any:
     tokens = model.load_tokenizer()
     out = np.empty((len(TEXTS), model.table.dim), np.float32)
-    tokens.encode_vectors(tuple(TEXTS), tokens.truncation, model, out, normalize=False)
+    write_floats(model, tokens, tuple(TEXTS), tokens.truncation, out, normalize=False)
     return out
 
 
@@ -235,7 +236,7 @@ def test_static_embedding_without_an_unknown_token_as_model2vec(tmp_path: Path) 
     for one in (model, again):
         tokens = one.load_tokenizer()
         out = np.empty((4, 3), np.float32)
-        tokens.encode_vectors(texts, tokens.truncation, one, out, normalize=False)
+        write_floats(one, tokens, texts, tokens.truncation, out, normalize=False)
         np.testing.assert_allclose(
             out, [[3**-0.5] * 3, [0.8**0.5, 0.2**0.5, 0], [0] * 3, [0, 0, 1]], atol=1e-7
         )

@@ -36,11 +36,11 @@ from tiny_models import (
     write_model,
 )
 
-from nibblevec import Encoder, ModelFormatError
-from nibblevec import _tokenization as tokenizer_module
-from nibblevec._encoder import BLOCK_TEXTS, BUNDLED_MODEL, ROUNDED_BLOCK_TEXTS
+from nibblevec import Encoder, ModelFormatError, _vectors
+from nibblevec._bundled import BUNDLED_MODEL
 from nibblevec._precision import PRECISIONS, Precision
-from nibblevec._tokenization import NativeTokenizer, PackageTokenizer
+from nibblevec._tokenization.package import PackageTokenizer
+from nibblevec._vectors import BLOCK_TEXTS, ROUNDED_BLOCK_TEXTS, write_floats
 
 DIM = 30
 
@@ -346,7 +346,7 @@ def test_package_gets_blocks_of_few_characters(
         return encode_batch(tokenizer, block, *args, **options)
 
     monkeypatch.setattr(PackageTokenizer, "encode_batch", counted)
-    monkeypatch.setattr(tokenizer_module, "PACKAGE_BLOCK_CHARACTERS", 100)
+    monkeypatch.setattr(_vectors, "PACKAGE_BLOCK_CHARACTERS", 100)
     expected = encoder.encode(texts)
     monkeypatch.setattr(encoder, "_tokenizer", package)
     vectors = encoder.encode(texts)
@@ -870,18 +870,15 @@ def test_list_changes_during_the_call(folder: Path, monkeypatch: pytest.MonkeyPa
     texts = many_texts(BLOCK_TEXTS + 100)
     expected = Encoder(folder).encode(texts)
     changing = list(texts)
-    encode_vectors = NativeTokenizer.encode_vectors
 
-    def encode_while_another_thread_changes(
-        tokenizer: NativeTokenizer, block: tuple[str, ...], *args: Any, **options: Any
-    ) -> Any:
+    def encode_while_another_thread_changes(*args: Any, **options: Any) -> Any:
         thread = threading.Thread(target=lambda: changing.insert(0, changing.pop()))
         thread.start()
         thread.join()
         changing[100:] = ["the market fell"] * 3
-        return encode_vectors(tokenizer, block, *args, **options)
+        return write_floats(*args, **options)
 
-    monkeypatch.setattr(NativeTokenizer, "encode_vectors", encode_while_another_thread_changes)
+    monkeypatch.setattr("nibblevec._vectors.write_floats", encode_while_another_thread_changes)
     vectors = Encoder(folder).encode(changing)
     assert changing != texts
     assert np.array_equal(bits(vectors), bits(expected))

@@ -21,7 +21,8 @@ from tiny_models import VOCABULARY, write_model
 import nibblevec
 from nibblevec import Encoder, _core
 from nibblevec._token_rules import Truncation
-from nibblevec._tokenization import NativeTokenizer
+from nibblevec._tokenization.native import NativeTokenizer
+from nibblevec._vectors import write_floats
 
 FloatArray = NDArray[np.float32]
 
@@ -73,8 +74,14 @@ def fused(
 ) -> tuple[FloatArray, int]:
     assert isinstance(encoder._tokenizer, NativeTokenizer)
     out = np.full((len(texts), dims), 1e30, np.float32)
-    cut = encoder._tokenizer.encode_vectors(
-        tuple(texts), truncation, encoder._model, out, normalize=normalize, **options
+    cut = write_floats(
+        encoder._model,
+        encoder._tokenizer,
+        tuple(texts),
+        truncation,
+        out,
+        normalize=normalize,
+        **options,
     )
     return out, cut
 
@@ -147,7 +154,7 @@ def test_more_ids_than_rows(encoder: Encoder) -> None:
     assert isinstance(encoder._tokenizer, NativeTokenizer)
     with pytest.raises(ValueError, match="more ids than the table rows"):
         _core.encode(
-            encoder._tokenizer._tokenizer, table.native, ("tea",), np.zeros((1, 2), np.float32)
+            encoder._tokenizer.native, table.native, ("tea",), np.zeros((1, 2), np.float32)
         )
 
 

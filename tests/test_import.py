@@ -16,7 +16,7 @@ from tiny_models import TABLE
 
 import nibblevec
 from nibblevec import Encoder
-from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._bundled import BUNDLED_MODEL
 from nibblevec._layouts import load_model
 
 TABLE_BYTES = 7_935_720
@@ -110,7 +110,7 @@ def test_names() -> None:
 MEMORY_SCRIPT = r"""
 import re, sys
 from pathlib import Path
-from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._bundled import BUNDLED_MODEL
 from nibblevec._layouts import load_model
 
 def anonymous():

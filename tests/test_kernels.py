@@ -29,7 +29,7 @@ from tables import (
 
 import nibblevec
 from nibblevec import _core
-from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._bundled import BUNDLED_MODEL
 
 FloatArray = NDArray[np.float32]
 Vectors = tuple[FloatArray, FloatArray, FloatArray]

@@ -36,6 +36,7 @@ import nibblevec
 from nibblevec import Encoder, _core
 from nibblevec._cli import main
 from nibblevec._layouts import load_model
+from nibblevec._vectors import write_floats
 
 ROWS = len(VOCABULARY)
 DIM = 21
@@ -541,13 +542,14 @@ def test_every_kernel(tmp_path: Path, kernel: str) -> None:
     )
     encoder = Encoder(folder)
     out = np.empty((len(TEXTS), 299), np.float32)
-    encoder._tokenizer.encode_vectors(
+    write_floats(
+        encoder._model,
+        encoder._tokenizer,
         tuple(TEXTS),
         encoder._truncation,
-        encoder._model,
         out,
         normalize=True,
-        kernel=kernel,  # type: ignore[call-arg]
+        kernel=kernel,
     )
     tokenizer_json = (folder / TOKENIZER).read_text()
     assert_same_bits(out, expected.vectors(tokenizer_json, TEXTS, 299, True))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tiny_models import safetensors_file, write_model
 
 from nibblevec import Encoder
-from nibblevec._encoder import BUNDLED_MODEL, ROUNDED_BLOCK_TEXTS
+from nibblevec._bundled import BUNDLED_MODEL
 from nibblevec._layouts import load_model
 from nibblevec._layouts.ranges import RANGES_NAME, read_ranges
 from nibblevec._layouts.writing import save_model
@@ -32,6 +32,7 @@ from nibblevec._precision import (
     quantize,
     ranges_of_vectors,
 )
+from nibblevec._vectors import ROUNDED_BLOCK_TEXTS
 
 FloatArray = NDArray[np.float32]
 

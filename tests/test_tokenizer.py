@@ -37,10 +37,12 @@ from tokenizer_pairs import (
 )
 
 from nibblevec import Encoder, _core
+from nibblevec._bundled import BUNDLED_MODEL
 from nibblevec._containers.files import ModelFormatError
-from nibblevec._encoder import BUNDLED_MODEL
 from nibblevec._token_rules import Truncation
-from nibblevec._tokenization import PackageTokenizer, Tokenizer, load_tokenizer
+from nibblevec._tokenization.loading import load_tokenizer
+from nibblevec._tokenization.package import PackageTokenizer
+from nibblevec._tokenization.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 PIECE_CHARACTERS = 1 << 15  # so many of a longer text are read at a time
@@ -774,7 +776,7 @@ def test_both_paths_say_the_same_of_what_is_no_text(bundled: Pair, bad: Any) -> 
     messages = []
     for tokenizer in (bundled.native, PackageTokenizer(content, "tokenizer.json", "")):
         with pytest.raises((TypeError, ValueError)) as raised:
-            tokenizer.encode_batch(("tea", bad), Truncation(), first_row=10)
+            tokenizer.encode_batch(("tea", bad), Truncation(), first_number=10)
         messages.append((raised.type, str(raised.value)))
     assert messages[0] == messages[1]
     assert messages[0][1].startswith("text 11 ")
@@ -783,7 +785,7 @@ def test_both_paths_say_the_same_of_what_is_no_text(bundled: Pair, bad: Any) -> 
 def test_errors_of_the_native_tokenizer(bundled: Pair) -> None:
     native = bundled.native
     with pytest.raises(TypeError, match="text 12 is int, expected str"):
-        native.encode_batch(("a", "b", 3), Truncation(), first_row=10)  # type: ignore[arg-type]
+        native.encode_batch(("a", "b", 3), Truncation(), first_number=10)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no kernel named 'mmx'"):
         native.encode_batch(("a",), Truncation(), kernel="mmx")
     with pytest.raises(ValueError, match="piece_characters must be at least 1"):

@@ -12,7 +12,8 @@ import tokenizers
 from tiny_models import VOCABULARY, JsonObject, tokenizer_content
 
 from nibblevec import kernels
-from nibblevec._tokenization import NativeTokenizer, load_tokenizer
+from nibblevec._tokenization.loading import load_tokenizer
+from nibblevec._tokenization.native import NativeTokenizer
 
 ROWS = 1 << 32
 KERNELS = kernels()

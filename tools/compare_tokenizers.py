@@ -25,8 +25,9 @@ import numpy as np
 import tokenizers
 
 import nibblevec
-from nibblevec._encoder import BUNDLED_MODEL
-from nibblevec._tokenization import NativeTokenizer, load_tokenizer
+from nibblevec._bundled import BUNDLED_MODEL
+from nibblevec._tokenization.loading import load_tokenizer
+from nibblevec._tokenization.native import NativeTokenizer
 
 BLOCK_TEXTS = 2000
 SHOWN_DIFFERENCES = 10

@@ -17,7 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from nibblevec import Encoder
-from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._bundled import BUNDLED_MODEL
 from nibblevec._layouts.ranges import RANGES_NAME, write_ranges
 
 DIMS = (512, 256, 128, 64, 32)

@@ -1,4 +1,4 @@
-"""Columns of texts and of vectors, by the Arrow C interface: whoever speaks it, and no package."""
+"""Columns of texts and of vectors over the Arrow C interface, without any package of Arrow."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from nibblevec import _core
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# What a text that is null gives: a null, what an empty text gives, or a ValueError.
+# The vector of a null text: a null, that of an empty text, or a ValueError.
 Nulls = Literal["null", "empty", "error"]
 
-# What a vector is to Arrow: FixedSizeList<float32>[dims], or List<float32>.
+# The Arrow type of a vector: FixedSizeList<float32>[dims], or List<float32>.
 ListType = Literal["fixed", "list"]
 
-# A List has int32 offsets: so many numbers at most are in one array.
+# A List has int32 offsets, which bounds the numbers of one array.
 MAX_LIST_NUMBERS = (1 << 31) - 1
 
 
 def check_choice(value: object, choices: Any, name: str) -> None:
-    """Refuse what is none of a Literal's values.
+    """Refuse a value that a Literal does not have.
 
     Raises:
         ValueError: it is not (names ``name`` and the values).
@@ -33,12 +33,12 @@ def check_choice(value: object, choices: Any, name: str) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r:.80}")
 
 
-# What hands out a reader of record batches: a Scanner of pyarrow, a connection of DuckDB.
+# Methods that hand out a reader of record batches: of a Scanner of pyarrow, of DuckDB.
 READER_METHODS = ("to_reader", "to_arrow_reader")
 
-# What makes of other objects such as speak the interface: of a LazyFrame; of a Spark and a Daft
-# DataFrame; of ibis; of a Dataset of Hugging Face; of a ParquetFile. One that costs memory or
-# touches the network is the caller's to ask for.
+# Methods whose result speaks the interface: of a LazyFrame; of a Spark and a Daft DataFrame; of
+# ibis; of a Dataset of Hugging Face; of a ParquetFile. They may cost memory or touch the network,
+# so the caller calls them.
 OTHER_METHODS = ("collect", "toArrow", "to_arrow", "to_pyarrow", "to_polars", "read")
 
 

@@ -22,7 +22,8 @@ from nibblevec._io.output_files import write_file
 from nibblevec._precision import RangesOf
 from nibblevec._table import Table
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
-from nibblevec._tokenization import Tokenizer, load_tokenizer
+from nibblevec._tokenization.loading import load_tokenizer
+from nibblevec._tokenization.tokenizer import Tokenizer
 
 # How a model itself scales its vectors, over all of its dims and before truncation:
 # "torch" divides by max(norm, 1e-12), as a `Normalize` module of sentence-transformers does;

@@ -21,7 +21,7 @@ Precision = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-# What arrays of vectors in a precision hold.
+# Types of the arrays of vectors in each precision.
 DTYPES: dict[Precision, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "float16": np.dtype(np.float16),
@@ -31,7 +31,7 @@ DTYPES: dict[Precision, np.dtype[Any]] = {
     "ubinary": np.dtype(np.uint8),
 }
 
-# A range of a dim is cut into so many steps for int8 and uint8.
+# int8 and uint8 cut the range of a dim into this many steps.
 STEPS = 255
 
 # The code of int8 that the greatest number of a sample gets.
@@ -69,12 +69,12 @@ def is_bits(precision: Precision) -> bool:
 
 
 def columns(precision: Precision, dims: int) -> int:
-    """Numbers of a vector: eight dims are a byte of ``"binary"`` and ``"ubinary"``."""
+    """Length of a vector in an array: ``"binary"`` and ``"ubinary"`` keep eight dims in a byte."""
     return -(-dims // 8) if is_bits(precision) else dims
 
 
 def has_ranges(precision: Precision) -> bool:
-    """Whether a dim's range decides what its numbers become."""
+    """Whether the range of a dim decides the codes of its numbers."""
     return precision in ("int8", "uint8")
 
 
@@ -183,7 +183,7 @@ def quantize(
 
 @in_default_float_environment
 def numbers(codes: NDArray[Any], precision: Precision, dims: int) -> FloatArray:
-    """What vectors in a precision are compared as, float32 [n, dims].
+    """The values that vectors in a precision stand for in comparisons, float32 [n, dims].
 
     Codes of int8 and uint8 stand for themselves (uint8 less 128), in steps of their range; a bit
     stands for 1 or -1.

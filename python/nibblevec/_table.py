@@ -118,7 +118,7 @@ class Table:
             search: False for ``"sse_q4"`` by the published rule, bit for bit:
                 ``scale = max|row| + 1e-8``, ``q = clip(round_half_even((w / scale + 1) * 7.5), 0,
                 15)``, in float32. The other formats have no such rule.
-            threads: at most so many; None means all that this process may use.
+            threads: at most N; None means all that this process may use.
 
         Raises:
             ValueError: a weight is not finite, or beyond 4,126,752 in ``"q4_k"`` or 257,889,248 in
@@ -185,10 +185,9 @@ class Table:
             ids: row numbers of all bags end to end, any integer type, [tokens].
             offsets: start of each bag in ``ids`` and the end of the last, [bags + 1], not
                 decreasing.
-            dims: only the first so many dimensions (the others are not read); None means all.
+            dims: only the first N dimensions (the others are not read); None means all.
             per_token_weights: float32 [tokens]; each row is multiplied by its weight first.
-            threads: at most so many; None means all that this process may use. Short work takes
-                one.
+            threads: at most N; None means all that this process may use. Short work takes one.
             out: float32 [bags, dims], C-contiguous, written and returned.
 
         Returns:

@@ -20,10 +20,10 @@ PAIR = "surrogate pair"
 
 
 def check_options(nulls: Nulls, errors: Errors) -> None:
-    """Refuse other words than these options have.
+    """Refuse unknown values of these options.
 
     Raises:
-        ValueError: ``nulls`` or ``errors`` is another word.
+        ValueError: ``nulls`` or ``errors`` has an unknown value.
     """
     if nulls not in ("error", "empty"):
         raise ValueError(f"nulls must be 'error' or 'empty', not {nulls!r:.80}")
@@ -36,18 +36,18 @@ def taken_texts(
 ) -> tuple[str, ...]:
     """The texts as they are now, in a tuple that nobody else can change.
 
-    What is no str among them stays, and is refused where texts are read.
+    An item that is no str stays, and is refused where texts are read.
 
     Args:
         inputs: one text; or a list, a tuple, an array of NumPy or pyarrow, a Series of pandas or
             polars, a column of datasets, a generator, any iterable.
-        nulls: ``"empty"`` takes what stands for a missing text, see `is_missing`, as an empty one;
-            ``"error"`` leaves it.
+        nulls: ``"empty"`` takes a missing text, see `is_missing`, as an empty one; ``"error"``
+            leaves it.
         errors: ``"replace"`` repairs surrogates, see `without_surrogates`; ``"raise"`` leaves them.
 
     Raises:
         TypeError: ``inputs`` are neither.
-        ValueError: ``nulls`` or ``errors`` is another word.
+        ValueError: ``nulls`` or ``errors`` has an unknown value.
     """
     check_options(nulls, errors)
     texts = (inputs,) if isinstance(inputs, str) else _listed(inputs)
@@ -61,7 +61,7 @@ def taken_texts(
 
 
 def without_surrogates(text: str) -> str:
-    """The text without surrogates; what is no str stays.
+    """The text without surrogates; an item that is no str stays.
 
     A high one before a low one becomes the character that UTF-16 writes so, any other U+FFFD.
     """
@@ -91,22 +91,35 @@ def surrogate_in(text: str) -> str | None:
 
 
 def way_out(where: str) -> str:
-    """What a caller may do about what `surrogate_in` found, in the words of the native code."""
+    """The way out of what `surrogate_in` found, in the words of the native code."""
     if PAIR in where:
         return "; errors='replace' makes it the character that it stands for"
     return "; errors='replace' puts U+FFFD in its place"
 
 
-def check_texts(texts: Iterable[Any], first_row: int) -> None:
-    """Refuse what is no str.
+def prompted(texts: tuple[Any, ...], prompt: str) -> tuple[Any, ...]:
+    """Texts with the prompt before them; an item that is no str stays, and is refused later.
 
     Raises:
-        TypeError: a text is not one (names its row and its type, and what to do).
+        ValueError: the prompt holds a lone surrogate.
     """
-    for row, text in enumerate(texts, first_row):
+    if (where := surrogate_in(prompt)) is not None:
+        raise ValueError(f"the prompt holds {where}")
+    if not prompt:
+        return texts
+    return tuple(prompt + text if isinstance(text, str) else text for text in texts)
+
+
+def check_texts(texts: Iterable[Any], first_number: int) -> None:
+    """Refuse an item that is no str.
+
+    Raises:
+        TypeError: a text is not one (names its number and type, and a way out).
+    """
+    for number, text in enumerate(texts, first_number):
         if not isinstance(text, str):
-            kind = type(text).__name__
-            raise TypeError(f"text {row} is {kind}, expected str{_advice(text)}")
+            found = type(text).__name__
+            raise TypeError(f"text {number} is {found}, expected str{_advice(text)}")
 
 
 def _advice(text: Any) -> str:
@@ -125,20 +138,20 @@ def _advice(text: Any) -> str:
 
 
 def check_iterable(inputs: Any, expected: str) -> None:
-    """Refuse what gives no texts one by one.
+    """Refuse an object that gives no texts one by one.
 
     Raises:
         TypeError: ``inputs`` are bytes, a mapping, whose keys are hardly meant, a table, which
             would give the names of its columns, or no iterable; ``expected`` is named.
     """
     if isinstance(inputs, Mapping):
-        kind = type(inputs).__name__
-        raise TypeError(f"expected {expected}, not {kind}, which gives its keys")
+        found = type(inputs).__name__
+        raise TypeError(f"expected {expected}, not {found}, which gives its keys")
     if isinstance(inputs, (bytes, bytearray, memoryview)) or not hasattr(inputs, "__iter__"):
         raise TypeError(f"expected {expected}, not {type(inputs).__name__}")
     if getattr(inputs, "ndim", 1) != 1:
-        kind = type(inputs).__name__
-        raise TypeError(f"expected one dimension of str, not {kind} with {inputs.ndim}")
+        found = type(inputs).__name__
+        raise TypeError(f"expected one dimension of str, not {found} with {inputs.ndim}")
 
 
 def one_by_one(inputs: Iterable[Any]) -> Iterator[Any]:
@@ -157,7 +170,7 @@ def _listed(inputs: Any) -> tuple[Any, ...]:
 
 
 def is_missing(text: object) -> bool:
-    """Whether this stands for a missing text: None, and what `pandas.isna` says so of.
+    """Whether this stands for a missing text: None, or a value that `pandas.isna` calls missing.
 
     These are NaN of Python, NumPy and `decimal`, NaT of NumPy and pandas, and pandas' NA.
     """

@@ -18,8 +18,8 @@ class Truncation(NamedTuple):
 class TokenRules(NamedTuple):
     """What a model does to a text before it is tokenised, and to its ids after that.
 
-    In this order: the text is cut to so many characters; tokenised; its ids are cut to so many;
-    unknown tokens are dropped; the rest of the ids become rows, each with its weight.
+    In this order: the text is cut to a number of characters; tokenised; its ids are cut to a
+    number; unknown tokens are dropped; the rest of the ids become rows, each with its weight.
 
     Attributes:
         truncation: replaces that of ``tokenizer.json``; None leaves it.

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._token_rules import Truncation
-from nibblevec._tokenization import load_package_tokenizer
+from nibblevec._tokenization.package import load_package_tokenizer
+from nibblevec._vectors import write_floats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from nibblevec._model import Model, Normalization
     from nibblevec._table import Table
-    from nibblevec._tokenization import Tokenizer
+    from nibblevec._tokenization.tokenizer import Tokenizer
 
     FloatArray = NDArray[np.float32]
     ByteArray = NDArray[np.uint8]
@@ -167,7 +168,7 @@ def _compare_texts(paths: _Paths, texts: tuple[str, ...], first_row: int) -> Dif
 
     fast, plain = paths.fast, paths.plain
     truncation = paths.tokenizer.truncation
-    tokens = paths.tokenizer.encode_batch(texts, truncation, first_row=first_row)
+    tokens = paths.tokenizer.encode_batch(texts, truncation, first_number=first_row)
     bags = [paths.plain_ids(text) for text in texts]
     for row, bag in enumerate(bags):
         found = tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]].tolist()
@@ -176,8 +177,14 @@ def _compare_texts(paths: _Paths, texts: tuple[str, ...], first_row: int) -> Dif
 
     def fast_vectors(model: Model, normalize: bool) -> FloatArray:
         out = np.empty((len(texts), plain.table.dim), np.float32)
-        paths.tokenizer.encode_vectors(
-            texts, truncation, model, out, normalize=normalize, first_row=first_row
+        write_floats(
+            model,
+            paths.tokenizer,
+            texts,
+            truncation,
+            out,
+            normalize=normalize,
+            first_number=first_row,
         )
         return out
 

@@ -17,7 +17,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from sentence_transformers.util.quantization import quantize_embeddings
 
 from nibblevec import Encoder, semantic_search
-from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._bundled import BUNDLED_MODEL
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text(encoding="utf-8")
 POTION = "minishlab/potion-base-8M"

@@ -20,7 +20,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from compat.english_lines import english_lines
 from nibblevec import Encoder
-from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._bundled import BUNDLED_MODEL
 from nibblevec._layouts import load_model
 
 # The same vectors, bit for bit; with a head, whose tanh is torch's or ours, nearly the same.

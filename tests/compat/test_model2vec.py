@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from compat.english_lines import mixed_texts
 from nibblevec import Encoder
-from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._bundled import BUNDLED_MODEL
 
 DIM = 64
 MAPPED_ROWS = 3000

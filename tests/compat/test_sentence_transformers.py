@@ -16,7 +16,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Static
 
 from compat.english_lines import mixed_texts
 from nibblevec import Encoder
-from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._bundled import BUNDLED_MODEL
 
 DIM = 96
 TEXTS = 5000

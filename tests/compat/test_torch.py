@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import nibblevec
 from compat.english_lines import english_lines
 from nibblevec import Encoder, Table, _core
-from nibblevec._encoder import BUNDLED_MODEL
+from nibblevec._bundled import BUNDLED_MODEL
 
 # What the English lines hardly have.
 ODD_TEXTS = ["Żółć naïve Straße", "东京 Ελλάδα", "мир हिन्दी", "emoji😀\u2019s", "a\u0301e\u2014!"]

@@ -369,7 +369,7 @@ def _is_bundled(model: str | None) -> bool:
 
 def _load(model: str | None) -> Model:
     """The model of this name; None, or ``bundled`` if there is no such path: the bundled one."""
-    from nibblevec._encoder import load_bundled_model
+    from nibblevec._bundled import load_bundled_model
     from nibblevec._hub import find_model
     from nibblevec._layouts import load_model
 

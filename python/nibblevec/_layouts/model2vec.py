@@ -35,7 +35,7 @@ from nibblevec._layouts.sentence_transformers import write_modules
 from nibblevec._model import Model, Normalization, TokenizerJson
 from nibblevec._table import Table
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
-from nibblevec._tokenization import load_package_tokenizer
+from nibblevec._tokenization.package import load_package_tokenizer
 
 CONFIG_NAME = "config.json"
 MODEL_NAME = TENSORS_NAME

@@ -27,7 +27,7 @@ from nibblevec._layouts.folder import TENSORS_NAME, ModelFolder
 from nibblevec._layouts.sentence_transformers import read_settings, says_something, write_settings
 from nibblevec._model import Head, Model, TokenizerJson
 from nibblevec._table import Table
-from nibblevec._tokenization import id_count
+from nibblevec._tokenization.loading import id_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

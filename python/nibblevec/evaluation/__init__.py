@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from nibblevec._compat import document_prompt_name
+from nibblevec._compat.methods import document_prompt_name
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._io.batch import InputError, check_input, json_objects, read_lines, text_under
 from nibblevec._io.file_kinds import is_json_lines

@@ -14,35 +14,29 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec._printing import warn
+from nibblevec._compat.arguments import FLOAT32_NAMES, check_device
+from nibblevec._encode_options import POSITIONAL_OPTIONS
+from nibblevec._similarity import similarity, similarity_pairwise
+from nibblevec._texts import prompted, taken_texts, without_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import torch
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
+    from nibblevec._encode_options import EncodeOptions
     from nibblevec._precision import Precision
+    from nibblevec._similarity import SimilarityName
+    from nibblevec._texts import Errors, Nulls
+
+    FloatArray = NDArray[np.float32]
 
 # The first of them that a model has is put before documents.
 DOCUMENT_PROMPT_NAMES = ("document", "passage", "corpus")
 
-# What other values of these would ask for, in words.
-NOT_DONE = {
-    "modules": "a model is loaded whole from its files, not put together from modules of torch",
-    "config_kwargs": "there is no config of transformers",
-    "processor_kwargs": "tokenizer.json is used as it is; max_seq_length cuts texts",
-    "tokenizer_kwargs": "tokenizer.json is used as it is; max_seq_length cuts texts",
-    "model_card_data": "no model card is written",
-}
-FLOAT32_NAMES = ("float32", "torch.float32", "auto", "None")
-
 # The order of arguments, for those who give them without names. They are passed on by name, as
 # sentence-transformers does: a subclass may have another order.
-ENCODE_ARGUMENTS = (  # after those that choose a prompt
-    *("batch_size", "show_progress_bar", "output_value", "precision", "convert_to_numpy"),
-    *("convert_to_tensor", "device", "normalize_embeddings", "truncate_dim", "pool", "chunk_size"),
-)
 SAVE_ARGUMENTS = ("model_name", "create_model_card", "train_datasets", "safe_serialization")
 
 # What else a `SentenceTransformer` has, and what to do instead.
@@ -71,11 +65,13 @@ class SentenceTransformerMethods:
 
     if TYPE_CHECKING:  # what an `Encoder` has
         encode: Callable[..., Any]
+        tokenize: Callable[..., tuple[NDArray[np.uint32], NDArray[np.int64]]]
         get_embedding_dimension: Callable[[], int]
         save_pretrained: Callable[..., None]
         prompts: dict[str, str]
         truncate_dim: int | None
         max_seq_length: int | None
+        _similarity_fn_name: SimilarityName
         _model_card_data: ModelCardData
 
     def encode_query(
@@ -84,7 +80,7 @@ class SentenceTransformerMethods:
         prompt_name: str | None = None,
         prompt: str | None = None,
         *arguments: Any,
-        **options: Any,
+        **options: Unpack[EncodeOptions],
     ) -> Any:
         """Embed queries: as `encode`, but with the prompt named ``query`` where none is asked.
 
@@ -114,7 +110,7 @@ class SentenceTransformerMethods:
         prompt_name: str | None = None,
         prompt: str | None = None,
         *arguments: Any,
-        **options: Any,
+        **options: Unpack[EncodeOptions],
     ) -> Any:
         """Embed documents: as `encode`, but with a prompt for documents where none is asked.
 
@@ -151,8 +147,37 @@ class SentenceTransformerMethods:
         texts = {"inputs": inputs, "prompt_name": prompt_name, "prompt": prompt}
         return self.encode(
             **{name: value for name, value in texts.items() if value is not None},
-            **_named(ENCODE_ARGUMENTS, arguments, options),
+            **_named(POSITIONAL_OPTIONS, arguments, options),
         )
+
+    def preprocess(
+        self,
+        texts: str | Iterable[str],
+        prompt: str | None = None,
+        *,
+        errors: Errors = "raise",
+        nulls: Nulls = "error",
+    ) -> dict[str, NDArray[np.int64]]:
+        """The ids as sentence-transformers' static models pass them on.
+
+        Args:
+            texts: any iterable of texts; a str is one text.
+            prompt: put this before each text.
+            errors, nulls: as for `encode`.
+
+        Returns:
+            ``"input_ids"``: int64 [tokens] of all texts end to end; ``"offsets"``: int64 [n],
+            where each text begins.
+
+        Raises:
+            TypeError: a text is not a str (names its number).
+            ValueError: a text holds a surrogate (names its number).
+        """
+        taken = taken_texts(texts, nulls=nulls, errors=errors)
+        if errors == "replace":
+            prompt = without_surrogates(prompt or "")
+        ids, offsets = self.tokenize(prompted(taken, prompt or ""))
+        return {"input_ids": ids.astype(np.int64), "offsets": offsets[:-1]}
 
     def encode_multi_process(
         self,
@@ -170,18 +195,7 @@ class SentenceTransformerMethods:
     ) -> NDArray[Any]:
         """Embed texts as `encode` does, on the threads of this process.
 
-        Args:
-            sentences: as for `encode`, like the rest.
-            pool: ditto.
-            prompt_name: ditto.
-            prompt: ditto.
-            batch_size: ditto.
-            chunk_size: ditto.
-            show_progress_bar: ditto.
-            precision: ditto.
-            normalize_embeddings: ditto.
-            truncate_dim: ditto.
-            **options: the others of `encode`, such as ``nulls``.
+        Arguments and result are those of `encode`.
         """
         vectors: NDArray[Any] = self.encode(
             sentences,
@@ -217,12 +231,57 @@ class SentenceTransformerMethods:
     def stop_multi_process_pool(pool: Mapping[str, Any]) -> None:
         """Nothing is left to stop."""
 
+    def similarity(
+        self, embeddings1: Any, embeddings2: Any, *, precision: Precision | None = None
+    ) -> FloatArray | torch.Tensor:
+        """Similarity of every vector with every other, as `similarity_fn_name` says.
+
+        Args:
+            embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
+            embeddings2: [m, dims] or [dims].
+            precision: what `encode` made both in; None takes floats, and refuses integers, which
+                may be codes or packed bits. Bits stand for 1 and -1, so that the least
+                Hamming distance is the greatest similarity.
+
+        Returns:
+            float32 [n, m]; distances are negated. A torch Tensor if torch has been imported, else
+            an array.
+
+        Raises:
+            TypeError: an input holds no numbers.
+            ValueError: more than two dimensions, or different dims; integers or bools come without
+                a precision, or rows are not of the one that is named.
+        """
+        return similarity(embeddings1, embeddings2, self._similarity_fn_name, precision=precision)
+
+    def similarity_pairwise(
+        self, embeddings1: Any, embeddings2: Any, *, precision: Precision | None = None
+    ) -> FloatArray | torch.Tensor:
+        """Similarity of each vector with the one in the same row, as `similarity_fn_name` says.
+
+        Args:
+            embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
+            embeddings2: [n, dims]; or one vector on either side, for all of the other.
+            precision: as for `similarity`.
+
+        Returns:
+            float32 [n], or [] for two single vectors; a Tensor or an array as `similarity`.
+
+        Raises:
+            TypeError: as `similarity`.
+            ValueError: more than two dimensions, or different dims or rows; further as
+                `similarity`.
+        """
+        return similarity_pairwise(
+            embeddings1, embeddings2, self._similarity_fn_name, precision=precision
+        )
+
     @contextmanager
     def truncate_embeddings(self, truncate_dim: SupportsIndex | None) -> Iterator[None]:
         """A context in which `truncate_dim` is another.
 
         Args:
-            truncate_dim: keep the first so many dims; None keeps all.
+            truncate_dim: keep the first N dims; None keeps all.
 
         Raises:
             ValueError: ``truncate_dim`` is not in 1..dim.
@@ -377,116 +436,3 @@ def _named(
 def document_prompt_name(prompts: Mapping[str, str]) -> str | None:
     """The name of the prompt that is put before documents; None: there is none for them."""
     return next((name for name in DOCUMENT_PROMPT_NAMES if name in prompts), None)
-
-
-def check_constructor_arguments(
-    *,
-    token: bool | str | None,
-    use_auth_token: bool | str | None,
-    model_kwargs: Mapping[str, Any] | None,
-    backend: str,
-    **others: Any,
-) -> None:
-    """Refuse arguments of `SentenceTransformer` that ask for what an `Encoder` does not do.
-
-    Args:
-        token: ours.
-        use_auth_token: an older name of it: None, False or the same.
-        model_kwargs: None, empty, or float32 on the CPU, which is done anyway.
-        backend: ``"torch"``, the one whose vectors we give.
-        **others: those of `NOT_DONE`: None or empty.
-
-    Raises:
-        ValueError: there is any other value (names the argument, and says why).
-    """
-    if use_auth_token and use_auth_token != token:
-        raise ValueError("use_auth_token is not taken: give the token as token")
-    if backend != "torch":
-        raise ValueError(
-            f"backend {backend!r} is not there: kernels of nibblevec's own do the work, with the"
-            " vectors of backend 'torch'"
-        )
-    for name, value in (model_kwargs or {}).items():
-        does = (
-            str(value) in FLOAT32_NAMES
-            if name in ("torch_dtype", "dtype")
-            else name == "device_map" and str(value) in ("cpu", "auto", "None")
-        )
-        if not does:
-            raise ValueError(
-                f"model_kwargs {name!r}: {value!r:.80} is not done: there is no model of"
-                " transformers, and vectors are float32 on the CPU (see encode's precision)"
-            )
-    for name, value in others.items():
-        if not (value is None or (isinstance(value, (Mapping, list, tuple)) and not value)):
-            raise ValueError(f"{name} is not taken: {NOT_DONE[name]}")
-
-
-def checked_prompts(prompts: Mapping[str, str | None]) -> Mapping[str, str | None]:
-    """Refuse what are no prompts by name before they are used.
-
-    Raises:
-        TypeError: ``prompts`` is no mapping, or a name or a prompt is no str (names the prompt).
-    """
-    if not isinstance(prompts, Mapping):
-        raise TypeError(f"prompts are {type(prompts).__name__}, expected a dict of str")
-    for name, text in prompts.items():
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a prompt is {type(name).__name__}, expected str")
-        if not (text is None or isinstance(text, str)):
-            raise TypeError(f"the prompt {name!r:.80} is {type(text).__name__}, expected str")
-    return prompts
-
-
-def check_device(device: object) -> None:
-    """Warn where a device, or one of several, is not the CPU."""
-    devices = device if isinstance(device, (list, tuple)) else [device]
-    for other in devices:
-        if other is not None and str(other).partition(":")[0] != "cpu":
-            # Who set the device is two calls up, and is told once for each place in the code.
-            warn(
-                f"nibblevec runs on the CPU, whatever the device: {other} is not used",
-                stacklevel=3,
-            )
-            return
-
-
-def in_type_asked(vectors: NDArray[Any], *, convert_to_numpy: bool, convert_to_tensor: bool) -> Any:
-    """Vectors as `encode`'s caller wants them; torch is imported only where it is wanted.
-
-    Args:
-        vectors: [n, dims], or [dims] for one text.
-        convert_to_numpy: an array; else, for more than one text, a list of Tensors.
-        convert_to_tensor: a Tensor, whatever ``convert_to_numpy`` says.
-    """
-    if convert_to_numpy and not convert_to_tensor:
-        return vectors
-    import torch
-
-    tensor = torch.from_numpy(vectors)
-    return tensor if convert_to_tensor or vectors.ndim == 1 else list(tensor)
-
-
-def features_of_texts(
-    ids: NDArray[np.uint32], offsets: NDArray[np.int64], vectors: NDArray[np.float32]
-) -> list[dict[str, torch.Tensor]]:
-    """What the modules of a `SentenceTransformer` leave of each text, were it alone.
-
-    Args:
-        ids: uint32 [tokens] of all texts end to end.
-        offsets: int64 [n + 1], where each text begins, and the end of the last.
-        vectors: float32 [n, dims].
-    """
-    import torch
-
-    tokens = torch.from_numpy(ids.astype(np.int64))
-    return [
-        {
-            "input_ids": tokens[begin:end],
-            "offsets": torch.tensor(0),
-            "sentence_embedding": vector,
-        }
-        for begin, end, vector in zip(
-            offsets[:-1].tolist(), offsets[1:].tolist(), torch.from_numpy(vectors), strict=True
-        )
-    ]

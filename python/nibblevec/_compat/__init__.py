@@ -1,0 +1,1 @@
+"""What code written for sentence-transformers calls besides `encode`, and passes without need."""

@@ -1,0 +1,83 @@
+"""The tokenizer of a model: natively where that is equal, else by the `tokenizers` package."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from nibblevec._containers.files import parse_json_object
+from nibblevec._float_environment import in_default_float_environment
+from nibblevec._token_rules import NO_RULES, TokenRules
+from nibblevec._tokenization.ids import (
+    IdsInUse,
+    check_ids,
+    check_stated_ids,
+    warn_of_contradictions,
+)
+from nibblevec._tokenization.native import NativeTokenizer, NotNativeError, native_ids, require
+from nibblevec._tokenization.package import (
+    PackageTokenizer,
+    load_package_tokenizer,
+    package_vocabulary,
+)
+from nibblevec._tokenization.shapes import surely_loads
+
+if TYPE_CHECKING:
+    from nibblevec._tokenization.tokenizer import Tokenizer
+
+# May stand in a string too, which does no harm.
+_MINUS_ZERO = re.compile(rb"-0\s*[,\]}]")
+
+
+@in_default_float_environment
+def load_tokenizer(
+    tokenizer_json: bytes,
+    path: str,
+    rows: int,
+    *,
+    headerless_table: str | None = None,
+    rules: TokenRules = NO_RULES,
+    warns: bool = True,
+) -> Tokenizer:
+    """The tokenizer of ``tokenizer_json``, the content of ``path``, for a table of ``rows`` rows.
+
+    Where ``rules`` map ids to rows, ``rows`` is the number of ids that they know. Ids are those of
+    the `tokenizers` package; one warning tells where the file states others, if ``warns``.
+
+    Raises:
+        ModelFormatError: not JSON, or not a tokenizer; the package refuses it, or chooses at
+            random with it; an id is negative, or not a row of the table; a table without a header
+            has more or fewer rows than there are tokens.
+        ImportError: the package is needed, and a version of it is installed that is not supported.
+    """
+    content = parse_json_object(tokenizer_json, path, "tokenizer")
+    check_stated_ids(content, path, rows)
+    tokenizer: NativeTokenizer | PackageTokenizer
+    try:
+        # An integer to Python, to the package a float.
+        require(_MINUS_ZERO.search(tokenizer_json) is None, "it holds a number -0")
+        tokenizer = NativeTokenizer(content, rules)
+        if not surely_loads(content):
+            load_package_tokenizer(tokenizer_json, path)
+    except NotNativeError as reason:
+        tokenizer = PackageTokenizer(tokenizer_json, path, str(reason), rules)
+    ids = tokenizer.ids()
+    check_ids(content, ids, path, rows, headerless_table)
+    if warns:
+        warn_of_contradictions(content, ids, path)
+    return tokenizer
+
+
+def id_count(tokenizer_json: bytes, path: str, rows: int) -> int:
+    """One more than the greatest id of ``tokenizer_json``, the content of ``path``.
+
+    Raises:
+        ModelFormatError: as `load_tokenizer`.
+    """
+    content = parse_json_object(tokenizer_json, path, "tokenizer")
+    check_stated_ids(content, path, rows)
+    try:
+        _, ids = native_ids(content)
+    except NotNativeError:
+        ids = IdsInUse(package_vocabulary(load_package_tokenizer(tokenizer_json, path)), {})
+    return ids.end

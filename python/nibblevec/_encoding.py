@@ -146,6 +146,7 @@ class EncodingMethods(EncoderSettings):
             ModelFormatError: the tokenizer of the model is not one.
             ImportError: Tensors are asked for, and torch is missing.
 
+        >>> from nibblevec import Encoder
         >>> Encoder().encode(["Tea.", "A cup."], precision="ubinary", truncate_dim=64).shape
         (2, 8)
         """
@@ -236,6 +237,7 @@ class EncodingMethods(EncoderSettings):
             ValueError: there are no texts; all vectors are zero, or one is not finite; others as
                 `encode`.
 
+        >>> from nibblevec import Encoder
         >>> model = Encoder()
         >>> model.fit_ranges(["Tea is a hot drink.", "A cup of tea."], truncate_dim=[96, 48])
         >>> model.encode("A drink.", truncate_dim=48, precision="int8").dtype
@@ -292,6 +294,7 @@ class EncodingMethods(EncoderSettings):
                 number, counted from the first text of all).
             ValueError: as `encode`.
 
+        >>> from nibblevec import Encoder
         >>> texts = (f"Tea number {number}." for number in range(5))
         >>> [vectors.shape for vectors in Encoder().encode_iter(texts, batch_size=2)]
         [(2, 512), (2, 512), (1, 512)]
@@ -413,6 +416,7 @@ class EncodingMethods(EncoderSettings):
             TypeError: a text is not a str (names its number).
             ValueError: a text holds a surrogate (names its number); ``threads`` is below 1.
 
+        >>> from nibblevec import Encoder
         >>> ids, offsets = Encoder().tokenize(["Tea, please!", ""])
         >>> ids.tolist(), offsets.tolist()
         ([5572, 1010, 3531, 999], [0, 4, 4])

@@ -22,8 +22,10 @@ from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 
 from nibblevec import Table
 from nibblevec import _layouts as formats
-from nibblevec._io import output_files
-from nibblevec._io.output_files import LOCK_NAME, written_file, written_folder
+from nibblevec._io import output_folders
+from nibblevec._io.file_access import ACL_ATTRIBUTE
+from nibblevec._io.output_files import written_file
+from nibblevec._io.output_folders import LOCK_NAME, written_folder
 from nibblevec._layouts import load_model
 from nibblevec._layouts.writing import WRITTEN, save_model
 from nibblevec._model import Head, Model, TokenizerJson
@@ -216,7 +218,7 @@ def test_a_save_within_a_save(
     """A second writer that comes between any two steps of a first one ends, or waits for it."""
     known = fingerprints(tmp_path, (first, 3), (second, 4))
     folder = tmp_path / "model"
-    lock = output_files._lock
+    lock = output_folders._lock
     waits = threading.Event()
 
     def locking(descriptor: int) -> bool:
@@ -225,7 +227,7 @@ def test_a_save_within_a_save(
             waits.set()
         return is_mine
 
-    monkeypatch.setattr(output_files, "_lock", locking)
+    monkeypatch.setattr(output_folders, "_lock", locking)
     others: list[threading.Thread] = []
     at = step = 0
 
@@ -329,7 +331,7 @@ def test_writers_that_are_killed(tmp_path: Path) -> None:
         assert which(known, folder) in {*known.values(), "none"}
     begin = time.monotonic()
     save(*models[0], folder)
-    assert time.monotonic() - begin < output_files.LOCK_SECONDS  # as long as a lock is waited for
+    assert time.monotonic() - begin < output_folders.LOCK_SECONDS  # as long as a lock is waited for
     assert which(known, folder) == "static 3"
 
 
@@ -354,8 +356,8 @@ def test_a_writer_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder = tmp_path / "model"
     save("static", 3, folder)
     before = sorted(os.listdir(folder))
-    monkeypatch.setattr(output_files, "LOCK_SECONDS", 0.1)
-    with output_files._only_writer(str(folder)):
+    monkeypatch.setattr(output_folders, "LOCK_SECONDS", 0.1)
+    with output_folders._only_writer(str(folder)):
         with pytest.raises(OSError, match="Another process is saving into it") as caught:
             save("sse", 4, folder)
         assert (caught.value.errno, caught.value.filename) == (errno.EBUSY, str(folder))
@@ -494,7 +496,7 @@ def test_a_folder_s_access_list_widens_no_file_that_is_replaced(
     path.chmod(0o640)
     try:
         if own is not None:
-            os.setxattr(path, output_files.ACL_ATTRIBUTE, own)
+            os.setxattr(path, ACL_ATTRIBUTE, own)
         os.setxattr(folder, "system.posix_acl_default", WIDE_ACL)
     except OSError:
         pytest.skip("a file system without access lists")
@@ -506,9 +508,9 @@ def test_a_folder_s_access_list_widens_no_file_that_is_replaced(
         assert mode(path) == 0o640
         if own is None:
             with pytest.raises(OSError, match="No data available"):
-                os.getxattr(path, output_files.ACL_ATTRIBUTE)
+                os.getxattr(path, ACL_ATTRIBUTE)
         else:
-            assert os.getxattr(path, output_files.ACL_ATTRIBUTE) == own
+            assert os.getxattr(path, ACL_ATTRIBUTE) == own
 
 
 def rewrite(path: Path) -> None:
@@ -615,7 +617,7 @@ def test_parents_that_were_made_in_vain(tmp_path: Path) -> None:
         assert sorted(found.name for found in tmp_path.rglob("*")) == left
 
 
-# Whatever comes between the first old file that goes and the last new one that comes
+# Anything that comes between the first old file that goes and the last new one that comes
 
 
 def failing(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nibblevec._io import batch
+from nibblevec._io.errors import errors_named
 from nibblevec._io.file_kinds import is_json_lines
-from nibblevec._io.output_files import errors_named
 from nibblevec._precision import PRECISIONS, checked_precision, has_ranges, ranges_in_words
 from nibblevec._printing import printable
 from nibblevec._progress import ProgressBar, lenient_stderr

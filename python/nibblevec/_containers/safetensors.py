@@ -23,7 +23,7 @@ from nibblevec._containers.files import (
     json_decoder,
     repeated_key,
 )
-from nibblevec._io.output_files import errors_named
+from nibblevec._io.errors import errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec._io import file_kinds
+from nibblevec._io.errors import errors_named
 from nibblevec._io.file_kinds import (
     JSON_DOCUMENT,
     MISNAMED_JSON_LINES,
@@ -23,7 +24,7 @@ from nibblevec._io.file_kinds import (
     Kind,
     is_json_lines,
 )
-from nibblevec._io.output_files import errors_named, written_file
+from nibblevec._io.output_files import written_file
 from nibblevec._texts import surrogate_in
 
 if TYPE_CHECKING:

@@ -1,151 +1,53 @@
-"""Files and folders that appear under their names when they are complete."""
+"""Files that appear under their names when they are complete."""
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
-import time
-from collections import deque
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
+from nibblevec._io.errors import errors_named
+from nibblevec._io.file_access import open_private, pass_on_access, regular_file
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
-# Held while files are renamed into a folder, which takes milliseconds; who waits longer gives up.
-LOCK_NAME = ".nibblevec.lock"
-LOCK_SECONDS = 60.0
-LOCK_PAUSE_SECONDS = 0.01
-
-# What is not complete is called so, after its name; the files for a folder are such a name within.
+# Ends the name of a file or folder that is not complete.
 UNFINISHED_SUFFIX = ".part"
-FILES_WITHIN = "files"
-
-# What a file is told not to be readable by others with, on Linux, besides its permissions.
-ACL_ATTRIBUTE = "system.posix_acl_access"
 
 
 @contextmanager
 def written_file(path: str) -> Iterator[IO[bytes]]:
     """A file to write into that becomes ``path`` when all went well.
 
-    It is written beside its final name, flushed to the disk, and renamed. After an error nothing is
-    left of it, and what was there before stays. A symbolic link stays one: what it points to is
-    replaced. A file that is replaced passes on who may read and write it, and nobody else reads
-    what is written meanwhile; a new one has the usual permissions.
+    It is written beside its final name, flushed to the disk, and renamed. An error removes it, and
+    an old file stays. A symbolic link stays one: the file that it points to is replaced. A file
+    that is replaced passes on its permissions, and the unfinished file is readable by nobody else;
+    a new one has the usual permissions.
 
     Raises:
         OSError: it cannot be written (names ``path``); any other, if it names a file of its own.
     """
-    target = _real_path(path)
+    target = real_path(path)
     folder = os.path.dirname(target)
     unfinished = unfinished_name(target)
     try:
         with errors_named(path, instead_of=unfinished):
-            replaced = _regular_file(target)
-            with open(unfinished, "xb", opener=None if replaced is None else _open_private) as file:
+            replaced = regular_file(target)
+            with open(unfinished, "xb", opener=None if replaced is None else open_private) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            replaced = _regular_file(target) or replaced
+            replaced = regular_file(target) or replaced
             if replaced is not None:
-                _pass_on_access(target, replaced, unfinished)
+                pass_on_access(target, replaced, unfinished)
             os.replace(unfinished, target)
     except BaseException:
         if os.path.exists(unfinished):
             os.unlink(unfinished)
         raise
-    _sync_folder(folder)
-
-
-@contextmanager
-def written_folder(
-    path: str, decisive: Sequence[str], others: Callable[[str], Sequence[str]]
-) -> Iterator[str]:
-    """A folder to write files into that becomes ``path``, or adds to it, when all went well.
-
-    A new folder is written beside its final name and renamed, so that it is there as a whole or
-    not at all. In one that exists the files are written into a hidden folder within; then old files
-    of these names go, and new ones come, by renaming: the decisive ones go first and come last, so
-    that at no moment the folder holds a part of the old and a part of the new that could be taken
-    for a whole. Other files stay. Whoever has an old file mapped keeps what it held.
-
-    Once an old file is gone the new ones come, whatever happens: an error or a signal meanwhile is
-    raised after that. If they cannot come, they stay in the hidden folder.
-
-    One writer renames at a time: a lock file is held meanwhile, which the system releases if the
-    process dies. (A file system without locks is written to without: there two writers must not
-    meet.) No link is followed out of the folder: a link under one of the names goes itself. A file
-    that is replaced passes on who may read and write it; one of a new name has that of the decisive
-    files that were there, if there were any.
-
-    Args:
-        path: the folder; a link to one stays one. Its parents are made, and go again if it fails.
-        decisive: names without which the folder is nothing that can be loaded, in the order in
-            which they go; they come in the reverse one.
-        others: given the folder, all other names, or paths within, of files that a folder of this
-            kind may hold. Called while no other writer is at work.
-
-    Raises:
-        OSError: it cannot be written (names ``path``, and the hidden folder if the new files stay
-            there), or another writer does not end; any other, if it names a file of its own.
-    """
-    target = _real_path(path)
-    exists = os.path.isdir(target)
-    if os.path.exists(target) and not exists:
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-    unfinished = unfinished_name(os.path.join(target, FILES_WITHIN) if exists else target)
-    exchange = _Exchange(unfinished, target)
-    parents = _missing_parents(target)
-    try:
-        with errors_named(path, instead_of=unfinished):
-            os.makedirs(unfinished, mode=0o700 if exists else 0o777)
-            yield unfinished
-            for name in os.listdir(unfinished):
-                with open(os.path.join(unfinished, name), "rb+") as file:
-                    os.fsync(file.fileno())
-            _sync_folder(unfinished)
-            if exists or not _renamed(unfinished, target):
-                with _only_writer(target):
-                    exchange.prepare(decisive, others(target))
-                    exchange.run()
-                    with suppress(OSError):
-                        os.rmdir(unfinished)
-    except BaseException:
-        if not exchange.is_under_way:
-            import shutil
-
-            shutil.rmtree(unfinished, ignore_errors=True)
-            with suppress(OSError):  # another one's files are within
-                for parent in parents:
-                    os.rmdir(parent)
-        raise
-    _sync_folder(target)
-    if not exists:
-        _sync_folder(os.path.dirname(target))
-
-
-def _real_path(path: str) -> str:
-    """What a path names at the end of all links.
-
-    Raises:
-        OSError: the links have no end.
-    """
-    target = os.path.realpath(path)
-    if os.path.islink(target):
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-    return target
-
-
-def _missing_parents(path: str) -> list[str]:
-    """The folders that must be made before a file or folder can be, the innermost first."""
-    missing = []
-    parent = os.path.dirname(path)
-    while not os.path.lexists(parent) and parent not in missing:  # a drive may be missing too
-        missing.append(parent)
-        parent = os.path.dirname(parent)
-    return missing
+    sync_folder(folder)
 
 
 def write_file(path: str, content: bytes | memoryview) -> None:
@@ -158,253 +60,16 @@ def write_file(path: str, content: bytes | memoryview) -> None:
         file.write(content)
 
 
-def _renamed(unfinished: str, target: str) -> bool:
-    """Rename a new folder, unless another writer was faster."""
-    try:
-        os.rename(unfinished, target)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        return False
-    return True
-
-
-class _Exchange:
-    """The files of one folder take the place of those of another: all of them, or none.
-
-    Attributes:
-        is_under_way: an old file is gone, and a new one has not come.
-    """
-
-    def __init__(self, source: str, target: str) -> None:
-        self.is_under_way = False
-        self._source = source
-        self._target = target
-        # What is left to do: each step may be done twice, if it is not known to be done.
-        self._going: deque[str] = deque()
-        self._coming: deque[str] = deque()
-        self._written: list[str] = []
-
-    def prepare(self, decisive: Sequence[str], others: Sequence[str]) -> None:
-        """Do before all that can fail.
-
-        Raises:
-            OSError: a folder has one of the names.
-        """
-        self._written = os.listdir(self._source)
-        names = {*self._written, *decisive, *others}
-        for path in (_place_within(self._target, name) for name in sorted(names)):
-            if os.path.isdir(path) and not os.path.islink(path):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        _pass_on_access_of_files(self._source, self._target, decisive)
-        going = (*decisive, *(name for name in others if name not in self._written))
-        self._going.extend(
-            path
-            for path in (_place_within(self._target, name) for name in going)
-            if os.path.lexists(path)
-        )
-        self._coming.extend(name for name in self._written if name not in decisive)
-        self._coming.extend(name for name in reversed(decisive) if name in self._written)
-
-    def run(self) -> None:
-        """Remove the old files and let the new ones come.
-
-        Raises:
-            OSError: it failed before an old file was gone; or it failed, and failed again (says
-                where the new files are, and names no file).
-            BaseException: what came meanwhile, after all was done in spite of it.
-        """
-        old = [*self._going]
-        try:
-            self.is_under_way = True
-            self._go_on()
-        except BaseException:
-            new = [os.path.join(self._source, name) for name in self._written]
-            if all(os.path.lexists(path) for path in (*old, *new)):  # nothing was done
-                self.is_under_way = False
-                raise
-            try:
-                self._go_on()
-            except BaseException as error:
-                self._tell(error)
-                raise
-            raise
-
-    def _go_on(self) -> None:
-        while self._going:
-            with suppress(FileNotFoundError, NotADirectoryError):
-                os.unlink(self._going[0])
-            self._going.popleft()
-        while self._coming:
-            path = os.path.join(self._source, self._coming[0])
-            if os.path.lexists(path):
-                os.replace(path, os.path.join(self._target, self._coming[0]))
-            self._coming.popleft()
-        self.is_under_way = False
-
-    def _tell(self, error: BaseException) -> None:
-        """Say in an error where the new files are: together again, if they can be."""
-        import shutil
-
-        if not self.is_under_way:
-            return
-        for name in self._written:
-            path = os.path.join(self._source, name)
-            if not os.path.lexists(path):
-                with suppress(OSError):
-                    shutil.move(os.path.join(self._target, name), path)
-        is_whole = sorted(os.listdir(self._source)) == sorted(self._written)
-        places = self._source if is_whole else f"{self._source} and {self._target}"
-        words = f"the save did not end: the new files are in {places}"
-        if isinstance(error, OSError):
-            problem = f"{error.strerror or error}; {words}"
-            raise OSError(error.errno, problem) from error
-        error.args = (*error.args, words)
-
-
-def _place_within(folder: str, name: str) -> str:
-    """Where a file of a folder is removed; where a link leads out to it, the link."""
-    path = os.path.join(folder, name)
-    place = folder
-    for part in os.path.dirname(name).split(os.sep):
-        place = os.path.join(place, part)
-        if os.path.islink(place) and os.path.lexists(path):
-            return place
-    return path
-
-
-@contextmanager
-def _only_writer(folder: str) -> Iterator[None]:
-    """Wait until no other process or thread renames files into a folder.
+def real_path(path: str) -> str:
+    """The path at the end of all links.
 
     Raises:
-        OSError: another one does not end.
+        OSError: the links have no end.
     """
-    path = os.path.join(folder, LOCK_NAME)
-    limit = time.monotonic() + LOCK_SECONDS
-    while True:
-        with suppress(FileNotFoundError):  # removed just now
-            descriptor = _open_lock(path)
-            try:
-                # Who held it before may have removed it: then a third one may hold a new file.
-                if _lock(descriptor) and _is_still(descriptor, path):
-                    break
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
-        if time.monotonic() > limit:
-            raise OSError(errno.EBUSY, "Another process is saving into it", folder)
-        time.sleep(LOCK_PAUSE_SECONDS)
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows removes no open file: there it stays
-            os.unlink(path)
-        _unlock(descriptor)
-        os.close(descriptor)
-
-
-def _open_lock(path: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        return os.open(path, flags, 0o666)
-    except PermissionError:  # another user's, who was killed; reading is enough for most systems
-        return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-
-
-def _lock(descriptor: int) -> bool:
-    """Take a lock that ends with the process; False if it is taken."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Others mean that this file system has no locks.
-        return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-    return True
-
-
-def _unlock(descriptor: int) -> None:
-    """Release it now, though a process that was forked meanwhile has the file open too."""
-    if os.name != "nt":
-        import fcntl
-
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _is_still(descriptor: int, path: str) -> bool:
-    """Whether a name still means an open file."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _regular_file(path: str) -> os.stat_result | None:
-    """What the system knows of a file that may be replaced; None if there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
-
-
-def _pass_on_access_of_files(source: str, target: str, decisive: Sequence[str]) -> None:
-    """Let each new file be read by those who could read what it replaces."""
-    old = {
-        path: status
-        for path in (os.path.join(target, name) for name in decisive)
-        if (status := _regular_file(path)) is not None
-    }
-    # For names that are new: of the files that made the model, the one with the fewest readers.
-    strictest = min(old, key=lambda path: _openness(old[path].st_mode), default=None)
-    for name in os.listdir(source):
-        replaced = os.path.join(target, name)
-        status = _regular_file(replaced)
-        if status is None and strictest is not None:
-            replaced, status = strictest, old[strictest]
-        if status is not None:
-            _pass_on_access(replaced, status, os.path.join(source, name))
-
-
-def _openness(mode: int) -> tuple[int, int]:
-    """What all others may do, and then what a group may."""
-    return mode & 0o007, mode & 0o070
-
-
-def _pass_on_access(replaced: str, status: os.stat_result, path: str) -> None:
-    """Give a file the permissions of another, and its group and owner where that is allowed."""
-    if os.name != "posix":
-        return
-    permissions = stat.S_IMODE(status.st_mode) & 0o777
-    if os.stat(path).st_gid != status.st_gid:
-        with suppress(OSError):
-            os.chown(path, -1, status.st_gid)
-    keeps_group = os.stat(path).st_gid == status.st_gid
-    if not keeps_group:  # what its group might do is nothing for ours
-        permissions = permissions & ~0o070 | (permissions & 0o007) << 3
-    has_attributes = hasattr(os, "getxattr")
-    if has_attributes:
-        with suppress(OSError):  # what the folder gives each new file
-            os.removexattr(path, ACL_ATTRIBUTE)
-    os.chmod(path, permissions)
-    if keeps_group and has_attributes:
-        with suppress(OSError):
-            os.setxattr(path, ACL_ATTRIBUTE, os.getxattr(replaced, ACL_ATTRIBUTE))
-    if os.stat(path).st_uid != status.st_uid:
-        with suppress(OSError):
-            os.chown(path, status.st_uid, -1)
+    target = os.path.realpath(path)
+    if os.path.islink(target):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    return target
 
 
 def unfinished_name(path: str) -> str:
@@ -417,27 +82,11 @@ def unfinished_name(path: str) -> str:
 
 
 def is_unfinished(name: str, of: str = "") -> bool:
-    """Whether a name is one that `unfinished_name` makes, of this name if one is given."""
+    """Whether `unfinished_name` makes such a name, of the name ``of`` if that is given."""
     return name.startswith(f".{of}." if of else ".") and name.endswith(UNFINISHED_SUFFIX)
 
 
-@contextmanager
-def errors_named(path: str, instead_of: str | None = None) -> Iterator[None]:
-    """Errors of the system that name no file, or ``instead_of``, name ``path``."""
-    try:
-        yield
-    except OSError as error:
-        named = error.filename
-        if named is not None and not (instead_of and _is_within(named, instead_of)):
-            raise
-        raise OSError(error.errno, error.strerror or str(error), path) from error
-
-
-def _is_within(name: object, path: str) -> bool:
-    return isinstance(name, str) and (name == path or name.startswith(path + os.sep))
-
-
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
     """Make a rename survive a power cut, where the system lets a folder be flushed."""
     if not hasattr(os, "O_DIRECTORY"):
         return

@@ -17,7 +17,8 @@ from nibblevec._containers.files import (
     read_json_object,
 )
 from nibblevec._io import file_kinds
-from nibblevec._io.output_files import FILES_WITHIN, is_unfinished
+from nibblevec._io.output_files import is_unfinished
+from nibblevec._io.output_folders import FILES_WITHIN
 from nibblevec._printing import printable
 
 # Of a file: enough for the first record of an archive, and for the line of a word vector.

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._containers.tensors import has_wide_weights
 from nibblevec._float_environment import in_default_float_environment
-from nibblevec._io.output_files import written_file, written_folder
+from nibblevec._io.output_files import written_file
+from nibblevec._io.output_folders import written_folder
 from nibblevec._layouts import gguf, load_model, model2vec, sentence_transformers, sse
 from nibblevec._layouts.conversion import SUPERBLOCK_WEIGHTS, in_row_format, with_row_by_id
 from nibblevec._layouts.losses import losses_of_precision, refuse_losses

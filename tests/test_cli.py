@@ -26,9 +26,7 @@ from numpy.typing import NDArray
 from tiny_models import TABLE, lay_into_cache, write_model
 
 from nibblevec import Encoder, kernels
-from nibblevec import _cli as cli
 from nibblevec._cli import BLOCK_TEXTS, main
-from nibblevec._io import batch, output_files
 from nibblevec._precision import PRECISIONS, Precision
 from nibblevec._threads import available_cpus
 
@@ -246,7 +244,7 @@ def test_more_than_a_block(encode: Encode, encoder: Encoder) -> None:
 def test_more_characters_than_a_block(
     encode: Encode, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "BLOCK_CHARACTERS", 1000)
+    monkeypatch.setattr("nibblevec._cli.BLOCK_CHARACTERS", 1000)
     texts = ["tea", "b" * 1005, "cup", "c" * 997, "drink", "hot" * 1000]
     assert_ok(encode(write("in.txt", texts), "-o", "out.npy", "--no-normalize"))
     assert np.array_equal(bits(np.load("out.npy")), bits(encoder.encode(texts)))
@@ -476,14 +474,15 @@ def test_unwritable_output_is_told_before_the_bar(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     source = write("in.txt", TEXTS)
-    monkeypatch.setattr(output_files, "open", refuse, raising=False)
+    monkeypatch.setattr("nibblevec._io.output_files.open", refuse, raising=False)
     result = encode(source, "-o", "out.npy")
     assert_fails(result, 1)
     assert result.stderr == "Error: [Errno 13] Permission denied: 'out.npy'\n"
 
 
+@pytest.mark.parametrize("module", ["refusals", "lines"])
 def test_input_that_cannot_be_read_is_named(
-    encode: Encode, monkeypatch: pytest.MonkeyPatch
+    encode: Encode, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     class Broken(io.RawIOBase):
         def readable(self) -> bool:
@@ -497,7 +496,7 @@ def test_input_that_cannot_be_read_is_named(
     def open_broken(path: str, *arguments: Any, **options: Any) -> Any:
         return Broken() if path == source else open(path, *arguments, **options)
 
-    monkeypatch.setattr(batch, "open", open_broken, raising=False)
+    monkeypatch.setattr(f"nibblevec._io.{module}.open", open_broken, raising=False)
     assert_fails(encode(source, "-o", "out.npy"), 1, f"{os.strerror(errno.EIO)}: 'in.txt'")
     assert os.listdir() == ["in.txt"]
 

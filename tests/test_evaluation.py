@@ -20,7 +20,7 @@ from tiny_models import VOCABULARY, write_model
 
 from nibblevec import Encoder, evaluation
 from nibblevec._cli import main
-from nibblevec._io.batch import InputError
+from nibblevec._io.errors import InputError
 from nibblevec._precision import PRECISIONS
 from nibblevec.evaluation import (
     RETRIEVAL_MEASURES,

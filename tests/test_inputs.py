@@ -25,8 +25,12 @@ from click.testing import CliRunner, Result
 from tiny_models import write_model
 
 from nibblevec._cli import main
-from nibblevec._io import batch, file_kinds
+from nibblevec._io import file_kinds
+from nibblevec._io.errors import InputError
 from nibblevec._io.file_kinds import JSON_LINES_SUFFIXES, KINDS, is_json_lines
+from nibblevec._io.json_lines import json_objects, text_under
+from nibblevec._io.lines import READ_BYTES
+from nibblevec._io.refusals import by_command
 
 DIM = 30
 
@@ -54,7 +58,7 @@ def encode(model: Path) -> Encode:
 
 
 def assert_refused(result: Result, code: int, *messages: str) -> None:
-    """With so many words, and nothing of OUT."""
+    """With these words, and nothing of OUT."""
     assert result.exit_code == code, result.output
     assert result.stdout == ""
     for message in messages:
@@ -190,7 +194,7 @@ def test_ways_out_of_json_lines_lead_to_json_lines(suffix: str) -> None:
 
     for stem in ("in", "a b.c", "folder.d/", ""):
         path = stem + suffix
-        assert is_json_lines(target(batch._by_command("jq -c .", path)))
+        assert is_json_lines(target(by_command("jq -c .", path)))
         assert is_json_lines(target(file_kinds.way_out(file_kinds.JSON_SEQUENCE, path)))
         for kind in file_kinds.COMPRESSED:
             for end in ("", *kind.suffixes, ".Z", ".new"):
@@ -326,7 +330,7 @@ def test_content_of_a_fifo(encode: Encode) -> None:
         ),
         *("a\r\r\nb", "\x80 ", "\x93NUMPY"),
         *("BMW is a c\bar", "MZ\x01", "ORC\x7f\x02", "ID3\b", "RIFF\x03 \u00e9", "GIF89a\x1f"),
-        "BM" + "\b\u00e9" * file_kinds.HEAD_BYTES,  # the head ends within a character
+        "BM" + "\b\u00e9" * file_kinds.BEGINNING_BYTES,  # which ends within a character
     ],
 )
 def test_texts_that_begin_like_other_files(encode: Encode, text: str) -> None:
@@ -444,9 +448,9 @@ def test_what_is_no_utf8_text(encode: Encode, content: bytes, message: str) -> N
 
 def test_crs_that_end_later_lines(encode: Encode) -> None:
     Path("in.txt").write_bytes(b"tea\r\ncup\nof\rit\rhot\rtea\r")
-    for size in (1, batch.READ_BYTES):
+    for size in (1, READ_BYTES):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(batch, "READ_BYTES", size)
+            patch.setattr("nibblevec._io.lines.READ_BYTES", size)
             message = "in.txt, line 3: its lines end in CR alone (the first at character 3)"
             assert_refused(encode("in.txt"), 1, message)
 
@@ -457,7 +461,7 @@ def test_a_nul_of_json_lines_is_no_end_of_a_record(encode: Encode) -> None:
 
 
 def test_faults_are_placed_beyond_the_first_read(encode: Encode) -> None:
-    lines = b"a cup of tea\n" * (3 * batch.READ_BYTES // 13)
+    lines = b"a cup of tea\n" * (3 * READ_BYTES // 13)
     Path("in.txt").write_bytes(lines + b"caf\xe9\n")
     number = lines.count(b"\n") + 1
     place = f"at byte 4 (byte {len(lines) + 4} of all)"
@@ -488,8 +492,8 @@ def test_lines(encode: Encode, content: bytes, texts: list[str]) -> None:
     Path("next.txt").write_text("hot\n")
     assert texts_of(encode("in.txt", "next.txt", out="-")) == [*texts, "hot"]
     assert texts_of(encode("-", "next.txt", stdin=content, out="-")) == [*texts, "hot"]
-    with pytest.MonkeyPatch.context() as patch:  # whatever a read gives
-        patch.setattr(batch, "READ_BYTES", 1)
+    with pytest.MonkeyPatch.context() as patch:  # a read may give any number of bytes
+        patch.setattr("nibblevec._io.lines.READ_BYTES", 1)
         assert texts_of(encode("in.txt", "next.txt", out="-")) == [*texts, "hot"]
 
 
@@ -537,10 +541,10 @@ def test_keys_that_do_not_matter_may_repeat(encode: Encode) -> None:
 
 def test_an_object_with_many_keys_again_takes_no_quadratic_time() -> None:
     line = "{" + ", ".join(f'"{number % 50_000}": 1' for number in range(100_000)) + "}"
-    ((_, record),) = batch.json_objects([line], "in.jsonl")
+    ((_, record),) = json_objects([line], "in.jsonl")
     assert len(record) == 50_000
-    with pytest.raises(batch.InputError, match="'7' is there more than once"):
-        batch.text_under("7", record, "in.jsonl", 1)
+    with pytest.raises(InputError, match="'7' is there more than once"):
+        text_under("7", record, "in.jsonl", 1)
 
 
 def test_json_lines_where_texts_are_read(encode: Encode) -> None:

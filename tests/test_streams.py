@@ -28,9 +28,9 @@ from click.testing import CliRunner
 from tiny_models import write_model
 
 from nibblevec import Encoder
-from nibblevec import _cli as cli
 from nibblevec._cli import main
-from nibblevec._io import batch
+from nibblevec._io.lines import _line_blocks
+from nibblevec._io.vector_files import JsonLinesWriter, NpyWriter
 from nibblevec._progress import ProgressBar, lenient, lenient_stderr
 from nibblevec.evaluation import read_retrieval_set
 
@@ -77,7 +77,7 @@ class Broken(io.TextIOBase):
 
 
 class Bare:
-    """Nothing but what is asked for."""
+    """A text stream with few methods."""
 
     def __init__(self) -> None:
         self.content = ""
@@ -419,7 +419,7 @@ def test_lines_do_not_depend_on_the_reads() -> None:
             def read(_size: int, file: IO[bytes] = file, longest: int = longest) -> bytes:
                 return file.read(numbers.randint(1, longest))
 
-            lists = list(batch._line_blocks(read, "x", None, no_json=False))
+            lists = list(_line_blocks(read, "x", None, no_json=False))
             assert list(chain.from_iterable(lists)) == expected
             assert all(lists)
 
@@ -428,7 +428,7 @@ def test_a_line_in_many_pieces_takes_linear_time() -> None:
     def seconds(pieces: int) -> float:
         left = iter([b"a cup of tea. " * 60] * pieces)
         begin = time.process_time()
-        (lines,) = batch._line_blocks(lambda _: next(left, b""), "x", None, no_json=False)
+        (lines,) = _line_blocks(lambda _: next(left, b""), "x", None, no_json=False)
         assert [len(line) for line in lines] == [840 * pieces]
         return time.process_time() - begin
 
@@ -438,10 +438,10 @@ def test_a_line_in_many_pieces_takes_linear_time() -> None:
 
 
 def test_blocks_are_full_where_nobody_waits(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "READ_BYTES", 10)
-    monkeypatch.setattr(cli, "BLOCK_TEXTS", 4)
+    monkeypatch.setattr("nibblevec._io.lines.READ_BYTES", 10)
+    monkeypatch.setattr("nibblevec._cli.BLOCK_TEXTS", 4)
     sizes: list[int] = []
-    for writer in (batch.NpyWriter, batch.JsonLinesWriter):
+    for writer in (NpyWriter, JsonLinesWriter):
         write = writer.write
 
         def counted(self: Any, texts: Any, vectors: Any, write: Any = write) -> None:
@@ -456,7 +456,7 @@ def test_blocks_are_full_where_nobody_waits(model: Path, monkeypatch: pytest.Mon
         result = CliRunner().invoke(main, arguments, input=content)
         assert result.exit_code == 0, result.output
         assert sizes == expected
-    monkeypatch.setattr(batch, "READ_BYTES", 1000)
+    monkeypatch.setattr("nibblevec._io.lines.READ_BYTES", 1000)
     sizes.clear()
     CliRunner().invoke(main, arguments, input=content)
     assert sizes == [4, 4, 2]  # one read is not one block, however much it gave

@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nibblevec._io import batch
-from nibblevec._io.errors import errors_named
+from nibblevec._io.errors import InputKindError, errors_named
 from nibblevec._io.file_kinds import is_json_lines
+from nibblevec._io.json_lines import readable_json
+from nibblevec._io.refusals import check_input
+from nibblevec._io.standard_streams import STANDARD_STREAM
+from nibblevec._io.text_files import read_texts
+from nibblevec._io.vector_files import vector_writer, writer_for
 from nibblevec._precision import PRECISIONS, checked_precision, has_ranges, ranges_in_words
 from nibblevec._printing import printable
 from nibblevec._progress import ProgressBar, lenient_stderr
@@ -100,7 +104,7 @@ def _errors_in_words() -> Iterator[None]:
             yield
     except (ImportError, OSError, ValueError) as error:
         _discard_unwritten()
-        if isinstance(error, batch.InputKindError):  # wrong usage, found where it was read
+        if isinstance(error, InputKindError):  # wrong usage, found where it was read
             raise click.UsageError(printable(str(error))) from error
         if isinstance(error, BrokenPipeError):
             raise  # click ends quietly when the reader of stdout went away
@@ -245,7 +249,7 @@ def encode(
             "prompt_name": prompt_name,
             "show_progress_bar": False,
         }
-        rows, seconds = _encode(batch.read_texts(inputs, column), out, encoder, options, quiet)
+        rows, seconds = _encode(read_texts(inputs, column), out, encoder, options, quiet)
     if not quiet:
         rate = rows / seconds if seconds > 0 else 0.0
         click.echo(f"{rows} texts in {seconds:.2f} s ({rate:.0f} rows/s)", err=True)
@@ -277,10 +281,10 @@ def _encode(
     begin = time.perf_counter()
     rows = 0
     with (
-        batch.vector_writer(out, nothing.shape[1], nothing.dtype) as writer,
+        vector_writer(out, writer_for(out), nothing.shape[1], nothing.dtype) as writer,
         ProgressBar(shown=not quiet, unit=" rows", unit_scale=True) as bar,
     ):
-        for block in _blocks(texts, somebody_waits=out == batch.STANDARD_STREAM):
+        for block in _blocks(texts, somebody_waits=out == STANDARD_STREAM):
             writer.write(block, encoder.encode(block, **options))
             rows += len(block)
             bar.update(len(block))
@@ -309,31 +313,32 @@ def _check_texts(paths: tuple[str, ...], column: str | None, argument: str) -> N
     """Refuse before any work what holds no texts, and a column of what has none."""
     for path in paths:
         try:
-            batch.check_input(path, column=column)
-        except batch.InputKindError as error:
+            check_input(path, column=column)
+        except InputKindError as error:
             raise click.BadParameter(str(error), param_hint=f"{argument}...") from None
     if column is not None and not any(map(is_json_lines, paths)):
         problem = f"no {argument} ends in .jsonl or .ndjson"
-        if batch.STANDARD_STREAM in paths:
+        if STANDARD_STREAM in paths:
             problem += "; stdin is read as a text a line"
         raise click.BadParameter(problem, param_hint="--column")
 
 
 def _check_output(out: str, inputs: tuple[str, ...]) -> None:
     """Refuse before any work what would only fail, or destroy an input, at its end."""
-    if out == batch.STANDARD_STREAM:
+    if out == STANDARD_STREAM:
         return
     if os.path.isdir(out):
         raise click.BadParameter(f"{out} is a folder", param_hint="-o")
     if os.path.exists(out) and not os.path.isfile(out):
         raise click.BadParameter(f"{out} is not a regular file", param_hint="-o")
-    if os.path.splitext(out)[1].lower() not in batch.WRITERS:
-        suffixes = ", ".join(batch.WRITERS)
-        raise click.BadParameter(f"{out} must end in {suffixes}, or be -", param_hint="-o")
+    try:
+        writer_for(out)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="-o") from None
     if not os.path.isdir(os.path.dirname(os.path.realpath(out))):
         raise click.BadParameter(f"the folder of {out} does not exist", param_hint="-o")
     for path in inputs:
-        if path != batch.STANDARD_STREAM and os.path.exists(out) and os.path.samefile(path, out):
+        if path != STANDARD_STREAM and os.path.exists(out) and os.path.samefile(path, out):
             raise click.BadParameter(f"{out} is also an input", param_hint="-o")
 
 
@@ -507,7 +512,7 @@ def evaluate(
             )
     if as_json:
         content = evaluation.as_json(model, encoder.similarity_fn_name, results)
-        lines = batch.readable_json(content, indent=2)
+        lines = readable_json(content, indent=2)
         if printable(lines) != lines.replace("\n", "\\n"):  # then escaped as JSON escapes
             lines = json.dumps(content, indent=2)
         click.echo(lines)
@@ -523,8 +528,8 @@ def _check_sets(data: tuple[str, ...], split: str | None, skip_identical_ids: bo
     for path in data:
         if not os.path.isdir(path):
             try:
-                batch.check_input(path, may_be_table=True)
-            except batch.InputKindError as error:
+                check_input(path, may_be_table=True)
+            except InputKindError as error:
                 raise click.BadParameter(str(error), param_hint="DATA...") from None
     if not any(map(os.path.isdir, data)):
         for option, given in (("--split", split), ("--skip-identical-ids", skip_identical_ids)):
@@ -760,7 +765,7 @@ def verify(model: str | None, texts: tuple[str, ...], column: str | None) -> Non
 
     outcome = compare(
         *(_load(model), _load(model)),
-        chain(BUILT_IN_TEXTS, chain.from_iterable(batch.read_texts(texts, column))),
+        chain(BUILT_IN_TEXTS, chain.from_iterable(read_texts(texts, column))),
     )
     if isinstance(outcome, Difference):
         where = "the tables differ"

@@ -1,1 +1,1 @@
-"""Files that users hand over and get: texts read, vectors written."""
+"""Files that users bring and get: texts are read, vectors and models are written."""

@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class InputError(ValueError):
+    """A line of an input does not hold a text; the message names file and line."""
+
+
+class InputKindError(InputError):
+    """An input is of a kind that is not read; the message names it, its kind and the way out."""
+
+
 @contextmanager
 def errors_named(path: str, instead_of: str | None = None) -> Iterator[None]:
     """Errors of the system that name no file, or ``instead_of``, name ``path``."""

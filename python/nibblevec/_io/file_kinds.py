@@ -1,29 +1,30 @@
-"""What a file is that holds neither a text a line nor JSON lines: told by its name or its bytes."""
+"""Kinds of files that hold neither a text a line nor JSON lines, told by name or content."""
 
 from __future__ import annotations
 
-import codecs
 import os
 import shlex
 from typing import NamedTuple
+
+from nibblevec._io.encodings import has_control_characters, is_utf8
 
 JSON_LINES_SUFFIXES = (
     *(".jsonl", ".ndjson", ".jl", ".jlines", ".jsonlines", ".json-lines", ".json_lines"),
     *(".ldjson", ".ljson", ".nljson", ".ndjsonl", ".geojsonl", ".geojsons"),
 )
 
-# Enough of a file to tell what it is: a tar archive says so at byte 257.
-HEAD_BYTES = 4096
+# Enough of a file to tell its kind: a tar archive says so at byte 257.
+BEGINNING_BYTES = 4096
 
 
 class Kind(NamedTuple):
-    """A kind of files, and what to do with one.
+    """A kind of files, and the way to readable ones.
 
     Attributes:
-        words: what it is, with its article.
-        way_out: what makes readable files of it; ``{path}`` stands for it in a shell, ``{target}``
-            for what it may be called then.
-        suffixes: how names end, in lower case, that tell it by themselves.
+        words: a noun, with its article.
+        way_out: a sentence or a command that makes a readable file; ``{path}`` stands for the file
+            in a shell, ``{target}`` for the name of the readable one.
+        suffixes: ends of names that tell the kind by themselves, in lower case.
     """
 
     words: str
@@ -35,7 +36,7 @@ _AS_JSON_LINES = (
     "make JSON lines of it first (pandas: DataFrame.to_json('texts.jsonl', orient='records',"
     " lines=True))"
 )
-# Names of texts that are no lines ...
+# Kinds of text files that hold no lines of text ...
 TEXT_TABLE = Kind("a table", _AS_JSON_LINES, (".csv", ".tsv", ".tab", ".psv", ".ssv", ".dsv"))
 JSON_DOCUMENT = Kind(
     "one JSON document",
@@ -52,7 +53,7 @@ JSON_SEQUENCE = Kind(
     "jq -c --seq . {path} | tr -d '\\036' > {target} makes JSON lines of it",
     (".json-seq", ".jsonseq", ".geojsonseq"),
 )
-# ... and of binary files, but only those that everybody knows: texts have names like in.pt, in.so
+# ... and of binary files. Only well-known suffixes are listed: texts have names like in.pt, in.so
 # and in.br, after languages, and data.raw. Content tells the others.
 TABLE = Kind(
     "a table",
@@ -79,7 +80,7 @@ MEDIA = Kind(
     _NO_TEXTS,
     (".png", ".jpg", ".jpeg", ".gif", ".webp", ".mp3", ".mp4", ".wav"),
 )
-NUMBERS = Kind(
+ARRAYS = Kind(
     "a file of arrays, objects or weights",
     _NO_TEXTS,
     (".npy", ".npz", ".pkl", ".pickle", ".safetensors", ".gguf", ".onnx"),
@@ -105,13 +106,13 @@ LZOP = _compressed("lzop -dc")
 COMPRESSED = (GZIP, BZIP2, XZ, ZSTD, LZ4, LZIP, SNAPPY, LZOP)
 KINDS = (
     *(TEXT_TABLE, JSON_DOCUMENT, JSON_SEQUENCE, TABLE, *COMPRESSED, ARCHIVE, PDF, DOCUMENT),
-    *(MEDIA, NUMBERS, PROGRAM),
+    *(MEDIA, ARRAYS, PROGRAM),
 )
 _KIND_OF_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}
 
 
 class _Magic(NamedTuple):
-    """What files of a format hold at a place near their beginning."""
+    """Bytes that files of a format hold at a place near their beginning."""
 
     format: str
     kind: Kind
@@ -123,7 +124,7 @@ def _magic(format_: str, kind: Kind, *signatures: bytes, place: int = 0) -> _Mag
     return _Magic(format_, kind, place, signatures)
 
 
-# What no text begins with ...
+# No text begins with these ...
 _SIGNATURES = (
     _magic("gzip", GZIP, b"\x1f\x8b", b"\x1f\x9d", b"\x1f\xa0"),
     _magic("bzip2", BZIP2, *(b"BZh%d\x31AY&SY" % level for level in range(1, 10))),
@@ -148,9 +149,9 @@ _SIGNATURES = (
     _magic("HDF", TABLE, b"\x89HDF", b"\x0e\x03\x13\x01"),
     _magic("NetCDF", TABLE, b"CDF\1", b"CDF\2", b"CDF\5"),
     _magic("Microsoft Office", DOCUMENT, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
-    _magic("NumPy", NUMBERS, b"\x93NUMPY"),
-    _magic("pickle", NUMBERS, *(b"\x80%c" % protocol for protocol in range(2, 6))),
-    _magic("safetensors", NUMBERS, b"\0\0\0{", place=5),
+    _magic("NumPy", ARRAYS, b"\x93NUMPY"),
+    _magic("pickle", ARRAYS, *(b"\x80%c" % protocol for protocol in range(2, 6))),
+    _magic("safetensors", ARRAYS, b"\0\0\0{", place=5),
     _magic("ELF", PROGRAM, b"\x7fELF"),
     _magic("Mach-O", PROGRAM, b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe"),
     _magic("Mach-O or Java", PROGRAM, b"\xca\xfe\xba\xbe"),
@@ -162,8 +163,8 @@ _SIGNATURES = (
     _magic("Matroska or WebM", MEDIA, b"\x1a\x45\xdf\xa3"),
     _magic("MP3 or AAC", MEDIA, b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xf1", b"\xff\xf9"),
 )
-# ... what a text may begin with: a NUL, or control characters beside what is not UTF-8, must show
-# that it is none ...
+# ... a text may begin with these, so a NUL, or control characters in content that is not UTF-8,
+# must show that it is none ...
 _SIGNATURES_OF_LETTERS = (
     _magic("Parquet", TABLE, b"PAR1", b"PARE"),
     _magic("Arrow", TABLE, b"ARROW1"),
@@ -179,7 +180,7 @@ _SIGNATURES_OF_LETTERS = (
     _magic("ar", ARCHIVE, b"!<arch>\n"),
     _magic("cpio", ARCHIVE, b"070701", b"070702", b"070707"),
     _magic("DjVu", DOCUMENT, b"AT&TFORM"),
-    _magic("GGUF", NUMBERS, b"GGUF"),
+    _magic("GGUF", ARRAYS, b"GGUF"),
     _magic("GIF", MEDIA, b"GIF87a", b"GIF89a"),
     _magic("BMP", MEDIA, b"BM"),
     _magic("Photoshop", MEDIA, b"8BPS"),
@@ -189,20 +190,19 @@ _SIGNATURES_OF_LETTERS = (
     _magic("Windows", PROGRAM, b"MZ"),
     _magic("Python bytecode", PROGRAM, b"\r\r\n", place=1),
 )
-# ... and texts that are never meant as such.
+# ... and these are text, but of other kinds.
 _MARKUP = (
     _magic("", PDF, b"%PDF-"),
     _magic("RTF", DOCUMENT, b"{\\rtf"),
     _magic("PostScript", DOCUMENT, b"%!PS-Adobe-"),
-    _magic("pickle", NUMBERS, b"(lp0\n", b"(dp0\n", b"ccopy_reg\n_reconstructor\n"),
+    _magic("pickle", ARRAYS, b"(lp0\n", b"(dp0\n", b"ccopy_reg\n_reconstructor\n"),
     _magic("", JSON_SEQUENCE, b"\x1e{", b"\x1e["),
     _magic("", LFS_POINTER, b"version https://git-lfs.github.com/spec/v"),
 )
-_NOT_IN_TEXTS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\x1b")
 
 
 def kind_by_name(path: str) -> Kind | None:
-    """The kind of files whose names end so; None: it may hold a text a line."""
+    """The kind of a file of this name; None: it may hold a text a line."""
     name = os.path.basename(path).lower()
     # ".gz" by itself too, which to `os.path.splitext` is no suffix.
     return _KIND_OF_SUFFIX.get(name[name.rfind(".") :]) if "." in name else None
@@ -213,38 +213,24 @@ def is_json_lines(path: str) -> bool:
     return path.lower().endswith(JSON_LINES_SUFFIXES)
 
 
-def kind_by_content(head: bytes) -> tuple[str, Kind] | None:
-    """The format and the kind of a file that begins so; None: it may hold lines of text.
+def kind_by_content(beginning: bytes) -> tuple[str, Kind] | None:
+    """The format and the kind of a file with this beginning; None: it may hold lines of text.
 
     Args:
-        head: its first `HEAD_BYTES`, or as many as there are.
+        beginning: its first `BEGINNING_BYTES`, or as many as there are.
     """
     signatures: tuple[_Magic, ...] = (*_SIGNATURES, *_MARKUP)
-    if b"\0" in head or (has_control_characters(head) and not _is_utf8(head)):
+    if b"\0" in beginning or (has_control_characters(beginning) and not is_utf8(beginning)):
         signatures += _SIGNATURES_OF_LETTERS
-    head = head.removeprefix(b"\xef\xbb\xbf")
+    beginning = beginning.removeprefix(b"\xef\xbb\xbf")
     for magic in signatures:
-        if head.startswith(magic.signatures, magic.place):
+        if beginning.startswith(magic.signatures, magic.place):
             return magic.format, magic.kind
     return None
 
 
-def _is_utf8(beginning: bytes) -> bool:
-    """Whether it is UTF-8; a character at its end may be cut."""
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(beginning)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def has_control_characters(content: bytes) -> bool:
-    """Whether it has some that texts of whatever encoding do not have."""
-    return len(content.translate(None, _NOT_IN_TEXTS)) < len(content)
-
-
 def way_out(kind: Kind, path: str | None) -> str:
-    """What makes readable files of a file of this kind; None is stdin."""
+    """Tells how to make readable files of a file of this kind; None is stdin."""
     if path is None:
         if kind in COMPRESSED:
             tool = kind.way_out.partition("(")[2].partition(" <")[0]
@@ -254,7 +240,7 @@ def way_out(kind: Kind, path: str | None) -> str:
 
 
 def _target(kind: Kind, path: str) -> str:
-    """What a file may be called when it is readable: it must then be read as what it is."""
+    """A name for the readable file, under which it is read in the right way."""
     stem, suffix = os.path.splitext(path)
     if kind in COMPRESSED:
         known = suffix.lower() in kind.suffixes or is_json_lines(stem) or kind_by_name(stem)
@@ -264,58 +250,7 @@ def _target(kind: Kind, path: str) -> str:
 
 
 def beside(path: str) -> str:
-    """Another name that is read as the same."""
+    """Another name, of a file that is read in the same way."""
     folder, name = os.path.split(path)
     stem, dot, suffix = name.rpartition(".")
     return os.path.join(folder, f"{stem}.new.{suffix}" if dot else f"{name}.new")
-
-
-def foreign_encoding(content: bytes) -> str | None:
-    """The name that iconv has for the encoding of a text of UTF-16 or UTF-32, if it is in one.
-
-    Args:
-        content: from the beginning of the text, which a byte order mark may mark.
-    """
-    for mark, name in (
-        (b"\xff\xfe\0\0", "UTF-32"),
-        (b"\0\0\xfe\xff", "UTF-32"),
-        (b"\xff\xfe", "UTF-16"),
-        (b"\xfe\xff", "UTF-16"),
-    ):
-        if content.startswith(mark):
-            return name
-    # Without a mark its letters, blanks and line ends of ASCII show it.
-    for name, least in (("UTF-32LE", 3), ("UTF-32BE", 3), ("UTF-16LE", 8), ("UTF-16BE", 8)):
-        characters, of_ascii = _characters(content, name)
-        if of_ascii < least or 10 * _characters(content, _SWAPPED[name])[1] > of_ascii:
-            continue
-        # Texts of odd lengths that NULs divide look alike, but are texts without these; letters of
-        # other scripts have bytes below the blank.
-        divided = content.replace(b"\0", b"")
-        low = len(divided) - len(divided.translate(None, _BELOW_BLANK))
-        if (
-            name.startswith("UTF-32")
-            or 2 * of_ascii >= characters
-            or 8 * low > len(divided)
-            or not _is_utf8(divided)
-        ):
-            return name
-    return None
-
-
-_BELOW_BLANK = bytes(code for code in range(32) if code not in b"\n")
-_SWAPPED = {
-    **{"UTF-32LE": "UTF-32BE", "UTF-32BE": "UTF-32LE"},
-    **{"UTF-16LE": "UTF-16BE", "UTF-16BE": "UTF-16LE"},
-}
-
-
-def _characters(content: bytes, encoding: str) -> tuple[int, int]:
-    """How many there are in this encoding, and of ASCII; (0, 0) if it is in another one."""
-    try:
-        text = codecs.getincrementaldecoder(encoding)().decode(content)
-    except UnicodeDecodeError:
-        return 0, 0
-    if "\0" in text:
-        return 0, 0
-    return len(text), len(text.encode("ascii", "ignore"))

@@ -15,8 +15,11 @@ import numpy as np
 
 from nibblevec._compat.methods import document_prompt_name
 from nibblevec._float_environment import in_default_float_environment
-from nibblevec._io.batch import InputError, check_input, json_objects, read_lines, text_under
+from nibblevec._io.errors import InputError
 from nibblevec._io.file_kinds import is_json_lines
+from nibblevec._io.json_lines import json_objects, text_under
+from nibblevec._io.lines import read_lines
+from nibblevec._io.refusals import check_input
 from nibblevec._precision import (
     Precision,
     RangesOf,

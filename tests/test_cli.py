@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from tiny_models import TABLE, lay_into_cache, write_model
 
 from nibblevec import Encoder, kernels
-from nibblevec._cli import BLOCK_TEXTS, main
+from nibblevec._cli import main
+from nibblevec._cli.encode import BLOCK_TEXTS
 from nibblevec._precision import PRECISIONS, Precision
 from nibblevec._threads import available_cpus
 
@@ -244,7 +245,7 @@ def test_more_than_a_block(encode: Encode, encoder: Encoder) -> None:
 def test_more_characters_than_a_block(
     encode: Encode, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nibblevec._cli.BLOCK_CHARACTERS", 1000)
+    monkeypatch.setattr("nibblevec._cli.encode.BLOCK_CHARACTERS", 1000)
     texts = ["tea", "b" * 1005, "cup", "c" * 997, "drink", "hot" * 1000]
     assert_ok(encode(write("in.txt", texts), "-o", "out.npy", "--no-normalize"))
     assert np.array_equal(bits(np.load("out.npy")), bits(encoder.encode(texts)))

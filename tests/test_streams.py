@@ -439,7 +439,7 @@ def test_a_line_in_many_pieces_takes_linear_time() -> None:
 
 def test_blocks_are_full_where_nobody_waits(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nibblevec._io.lines.READ_BYTES", 10)
-    monkeypatch.setattr("nibblevec._cli.BLOCK_TEXTS", 4)
+    monkeypatch.setattr("nibblevec._cli.encode.BLOCK_TEXTS", 4)
     sizes: list[int] = []
     for writer in (NpyWriter, JsonLinesWriter):
         write = writer.write

@@ -1,0 +1,151 @@
+"""``nibblevec convert``: a model in another layout or row format."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from nibblevec._cli.common import (
+    Command,
+    ending_at_signals,
+    load,
+    model_argument,
+    print_lines,
+    threads_option,
+)
+
+if TYPE_CHECKING:
+    from nibblevec._model import Model
+
+
+@click.command(cls=Command)
+@model_argument
+@click.argument("out", metavar="OUT")
+@click.option(
+    "--to",
+    "layout",
+    type=click.Choice(["sse", "static", "model2vec", "gguf"]),
+    help="Layout of OUT: an SSE folder, a StaticEmbedding folder of sentence-transformers, a"
+    " Model2Vec folder, a GGUF file.  [default: gguf if OUT ends in .gguf, else the folder that"
+    " fits the model]",
+)
+@click.option(
+    "--format",
+    "row_format",
+    type=click.Choice(["float32", "float16", "bfloat16", "int8", "sse_q4", "q4_k", "q6_k"]),
+    help="Row format of the table; packed ones are quantised. 4 bits packed into other 4 bits"
+    " lose again: sse_q4, as bundled, into q4_k; float32 loses nothing.  [default: that of MODEL if"
+    " the layout holds it, else its 4 bits, else float32]",
+)
+@click.option("--name", metavar="NAME", help="Name of the model, kept in a GGUF file.")
+@click.option("--license", "license_", metavar="LICENSE", help="Its licence, kept in a GGUF file.")
+@threads_option("Quantise on at most N threads.")
+@click.option("--force", is_flag=True, help="Replace OUT; files that are not a model's stay.")
+def convert(
+    model: str,
+    out: str,
+    layout: str | None,
+    row_format: str | None,
+    name: str | None,
+    license_: str | None,
+    threads: int | None,
+    force: bool,
+) -> None:
+    """Write a model in another layout or row format, and tell how far its rows moved.
+
+    MODEL is a folder, a GGUF file, a name on the Hugging Face hub, or "bundled" for the model that
+    comes with the package. OUT is a GGUF file if it ends in .gguf, else a folder.
+
+    Nothing but precision is lost: a layout that has no place for something that the model does is
+    refused. OUT appears when it is complete, and is then loaded and compared with MODEL.
+    """
+    _check_target(model, out, force)
+    with ending_at_signals():
+        lines = _convert(model, out, layout, row_format, name, license_, threads)
+    print_lines(lines)
+
+
+def _convert(
+    model: str,
+    out: str,
+    layout: str | None,
+    row_format: str | None,
+    name: str | None,
+    license_: str | None,
+    threads: int | None,
+) -> dict[str, object]:
+    from nibblevec._containers.tensors import has_wide_weights
+    from nibblevec._layouts.conversion import distance, fitting_format
+    from nibblevec._layouts.gguf import SUFFIX
+    from nibblevec._layouts.writing import WRITTEN, fitting_layout, save_model
+
+    source = load(model)
+    source = source._replace(name=name or source.name, license=license_ or source.license)
+    source.load_tokenizer()  # whatever is wrong with it is said before anything is written
+    layout = layout or fitting_layout(source, out)
+    if (layout == "gguf") is not out.rstrip("/").lower().endswith(SUFFIX):
+        rule = "a GGUF file must" if layout == "gguf" else "only a GGUF file may"
+        raise click.BadParameter(f"{rule} end in {SUFFIX}", param_hint="OUT")
+    if layout != "gguf" and (name or license_):
+        problem = "only a GGUF file has a place for it"
+        raise click.BadParameter(problem, param_hint="--name" if name else "--license")
+    allowed = WRITTEN[layout].row_formats
+    if row_format is None:
+        row_format = fitting_format(source.table, allowed)
+    elif layout == "static" or (layout == "model2vec" and not has_wide_weights(source.token_rules)):
+        source = source._replace(wide_sums=False)  # else float32 would be written as float64
+    if row_format not in allowed:
+        problem = f"{layout} holds {', '.join(allowed)}, not {row_format}"
+        raise click.BadParameter(problem, param_hint="--format")
+    lines: dict[str, object] = {}
+
+    def look(written: Model, path: str) -> None:
+        apart = distance(source, written)
+        lines.update(
+            {
+                "written": out,
+                "layout": written.layout,
+                "row format": written.table.format,
+                "bytes": _bytes_of(path),
+                "table bytes": f"{written.table.nbytes} (of the source: {source.table.nbytes})",
+                "RMSE": f"{apart.rmse:.6g}",
+                "cosine": f"mean {apart.mean_cosine:.6f}, least {apart.least_cosine:.6f}",
+            }
+        )
+
+    # Not afterwards: another process may replace it at once.
+    save_model(source, out, layout, row_format, threads=threads, look=look)
+    return lines
+
+
+def _bytes_of(path: str) -> int:
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+
+
+def _check_target(model: str, out: str, force: bool) -> None:
+    """Refuse, before any work, an OUT that would destroy MODEL, or a file without --force."""
+    if out == "-":
+        problem = "a model is not written to stdout (./- is a folder of that name)"
+        raise click.BadParameter(problem, param_hint="OUT")
+    if os.path.isdir(model) and os.path.realpath(out).startswith(
+        os.path.join(os.path.realpath(model), "")
+    ):
+        raise click.BadParameter(f"{out} is within MODEL", param_hint="OUT")
+    if not os.path.exists(out):
+        if not os.path.isdir(os.path.dirname(os.path.realpath(out))):
+            raise click.BadParameter(f"the folder of {out} does not exist", param_hint="OUT")
+        return
+    if os.path.exists(model) and os.path.samefile(model, out):
+        raise click.BadParameter(f"{out} is also MODEL", param_hint="OUT")
+    if os.path.isdir(out):
+        if os.listdir(out) and not force:
+            problem = f"{out} is not empty; --force replaces a model in it"
+            raise click.BadParameter(problem, param_hint="OUT")
+    elif not os.path.isfile(out):
+        raise click.BadParameter(f"{out} is not a regular file", param_hint="OUT")
+    elif not force:
+        raise click.BadParameter(f"{out} exists; --force replaces it", param_hint="OUT")

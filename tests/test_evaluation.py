@@ -20,11 +20,11 @@ from tiny_models import VOCABULARY, write_model
 
 from nibblevec import Encoder, evaluation
 from nibblevec._cli import main
-from nibblevec._io.errors import InputError
 from nibblevec._precision import PRECISIONS
 from nibblevec.evaluation import (
     RETRIEVAL_MEASURES,
     STS_MEASURES,
+    InputError,
     PairSet,
     RetrievalSet,
     evaluate,

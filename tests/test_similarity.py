@@ -17,8 +17,8 @@ from nibblevec import Encoder, semantic_search
 from nibblevec._precision import Precision
 from nibblevec._similarity import (
     LEFT_ROWS,
-    RIGHT_NUMBERS,
     RIGHT_ROWS,
+    RIGHT_VALUES,
     SIMILARITY_FUNCTIONS,
     SimilarityName,
     most_similar,
@@ -210,7 +210,7 @@ def test_bits_are_compared_by_hamming_distance(
 @pytest.mark.parametrize("top_k", [1, 9, 300])
 def test_search_of_bits_over_many_blocks(top_k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nibblevec._similarity.LEFT_ROWS", 3)
-    monkeypatch.setattr("nibblevec._similarity.RIGHT_NUMBERS", 24 * 20)
+    monkeypatch.setattr("nibblevec._similarity.RIGHT_VALUES", 24 * 20)
     queries, corpus = random_bits(8, 3, 22, "ubinary"), random_bits(300, 3, 23, "ubinary")
     ids, _ = most_similar(queries, corpus, top_k, precision="ubinary")
     expected = np.argsort(hamming(queries, corpus), axis=1, kind="stable")[:, :top_k]
@@ -499,7 +499,7 @@ def test_search_of_what_does_not_fit(arguments: tuple[Any, ...], message: str) -
 
 def test_memory_of_a_search_is_bounded() -> None:
     dims = 64
-    corpus = np.zeros((10 * RIGHT_NUMBERS // dims, dims), np.int8)  # 160 MB in float64
+    corpus = np.zeros((10 * RIGHT_VALUES // dims, dims), np.int8)  # 160 MB in float64
     corpus[7] = 1
     tracemalloc.start()
     try:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, get_ar
 import numpy as np
 from numpy.typing import NDArray
 
+from nibblevec._blocks import slices
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._precision import DTYPES, checked_precision, is_bits, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
 
     from nibblevec._precision import Precision
@@ -26,31 +25,31 @@ SimilarityName = Literal["cosine", "dot", "euclidean", "manhattan"]
 
 SIMILARITY_FUNCTIONS: tuple[SimilarityName, ...] = get_args(SimilarityName)
 
-# Work is done in float64 on so many rows of the left side and so many numbers of the right one
-# (and at most so many rows) at a time: 16 MB each for the right side and for the scores.
+# The bounds of a block that is compared at a time: vectors of either side, and values of the right
+# one. In float64 these are 16 MB each for the right side and for the scores.
 LEFT_ROWS = 256
 RIGHT_ROWS = 8192
-RIGHT_NUMBERS = 1 << 21
+RIGHT_VALUES = 1 << 21
 
 NO_ROW = np.iinfo(np.int64).max
 
-# Rows of these types may be what is not to be compared by number; what to do about it.
-UNSAID = {
+# Types whose values may be codes, which are not compared as numbers; and the way out.
+AMBIGUOUS_DTYPES = {
     np.dtype(np.int8): "codes or packed bits: say precision='int8' or precision='binary'",
     np.dtype(np.uint8): "codes or packed bits: say precision='uint8' or precision='ubinary'",
     np.dtype(np.bool_): "bits: np.packbits packs them for precision='ubinary', .astype(np.float32)"
     " makes them numbers",
 }
 
-# What of other integers, those of Python too: JSON and lists keep packed bits as such.
-INTEGERS = (
-    "integers, which may be codes or packed bits: say precision='ubinary' or what else encode made"
-    " them in, or precision='float32' if they are numbers"
+# The same for other integers, those of Python too: JSON and lists keep packed bits as such.
+AMBIGUOUS_INTEGERS = (
+    "integers, which may be codes or packed bits: say precision='ubinary' or the other precision"
+    " that encode made them in, or precision='float32' if they are numbers"
 )
 
 
 class Hit(TypedDict):
-    """An entry of what `semantic_search` returns."""
+    """An entry in the result of `semantic_search`."""
 
     corpus_id: int
     score: float
@@ -79,13 +78,13 @@ def similarity(
 ) -> FloatArray | torch.Tensor:
     """Similarity of every vector of ``embeddings1`` with every one of ``embeddings2``.
 
-    Worked out in float64 and rounded once; a distance is negated, so that more is nearer.
+    Computed in float64 and rounded once; a distance is negated, so that more is nearer.
 
     Args:
         embeddings1: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
         embeddings2: [m, dims] or [dims].
         function: cosine, dot, euclidean or manhattan.
-        precision: what `Encoder.encode` made both in; None takes floats. Integers do not
+        precision: the one in which `Encoder.encode` made both; None takes floats. Integers do not
             tell codes from packed bits, so they need one; ``"float32"`` takes wider ones than int8
             and uint8 as numbers. Codes of ``"int8"`` and ``"uint8"`` are compared as they are,
             uint8 less 128. A bit of ``"binary"`` and ``"ubinary"`` stands for 1 or -1: where ``h``
@@ -109,16 +108,17 @@ def similarity(
     >>> similarity(np.uint8([[128, 1]]), np.uint8([[0, 1], [127, 1]]), precision="ubinary").tolist()
     [[0.875, 0.0]]
     """
-    function, kind = checked_similarity(function), checked_precision(precision)
+    function, row_precision = checked_similarity(function), checked_precision(precision)
     left = _rows(embeddings1, "embeddings1", precision)
     right = _rows(embeddings2, "embeddings2", precision)
     _check_same_dims(left, right)
     scores = np.empty((len(left), len(right)), np.float32)
-    for columns in _blocks(len(right), _right_rows(right, kind)):
-        right_block = _prepared(right[columns], function, kind)
-        for rows in _blocks(len(left), LEFT_ROWS):
-            exact = _scores(_prepared(left[rows], function, kind), right_block, function, kind)
-            scores[rows, columns] = _rounded(exact)
+    for right_rows in slices(len(right), _right_rows(right, row_precision)):
+        right_block = _prepared(right[right_rows], function, row_precision)
+        for left_rows in slices(len(left), LEFT_ROWS):
+            left_block = _prepared(left[left_rows], function, row_precision)
+            exact = _scores(left_block, right_block, function, row_precision)
+            scores[left_rows, right_rows] = _rounded(exact)
     return _as_host_expects(scores)
 
 
@@ -150,7 +150,7 @@ def similarity_pairwise(
     >>> similarity_pairwise([[3.0, 4.0], [2.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], "dot").tolist()
     [4.0, 2.0]
     """
-    function, kind = checked_similarity(function), checked_precision(precision)
+    function, row_precision = checked_similarity(function), checked_precision(precision)
     left = _array(embeddings1, "embeddings1", precision)
     right = _array(embeddings2, "embeddings2", precision)
     shape = () if left.ndim == right.ndim == 1 else (-1,)
@@ -160,9 +160,12 @@ def similarity_pairwise(
         raise ValueError(f"embeddings1 has {len(left)} rows, embeddings2 has {len(right)}")
     left, right = np.broadcast_arrays(left, right)
     scores = np.empty(len(left), np.float32)
-    for rows in _blocks(len(left), _right_rows(left, kind)):
-        a, b = _prepared(left[rows], function, kind), _prepared(right[rows], function, kind)
-        if is_bits(kind):
+    for rows in slices(len(left), _right_rows(left, row_precision)):
+        a, b = (
+            _prepared(left[rows], function, row_precision),
+            _prepared(right[rows], function, row_precision),
+        )
+        if is_bits(row_precision):
             exact = _scores_of_bits(np.einsum("ij,ij->i", a, b), a.shape[1], function)
         elif function == "euclidean":
             exact = 0 - np.linalg.norm(a - b, axis=1)
@@ -193,8 +196,8 @@ def semantic_search(
         corpus_embeddings: [m, dims].
         top_k: how many vectors for each query (all of a smaller corpus).
         score_function: cosine, dot, euclidean or manhattan.
-        precision: what `Encoder.encode` made queries and corpus in, see `similarity`; None takes
-            floats. Of ``"binary"`` and ``"ubinary"`` those are the most similar that have the
+        precision: the one in which `Encoder.encode` made queries and corpus, see `similarity`; None
+            takes floats. Of ``"binary"`` and ``"ubinary"`` those are the most similar that have the
             least Hamming distance, and a score is a similarity of bits that stand for 1 and -1.
 
     Returns:
@@ -230,7 +233,7 @@ def most_similar(
     *,
     precision: Precision | None = None,
 ) -> tuple[NDArray[np.int64], FloatArray]:
-    """What `semantic_search` finds, in arrays.
+    """The result of `semantic_search`, in arrays.
 
     Returns:
         rows of the corpus, int64 [n, k], and their similarities, float32 [n, k], with k =
@@ -240,7 +243,7 @@ def most_similar(
         TypeError: as `semantic_search`.
         ValueError: as `semantic_search`.
     """
-    function, kind = checked_similarity(function), checked_precision(precision)
+    function, row_precision = checked_similarity(function), checked_precision(precision)
     wanted = operator.index(top_k)
     if wanted < 1:
         raise ValueError(f"top_k must be at least 1, not {wanted}")
@@ -248,18 +251,17 @@ def most_similar(
     right = _rows(corpus, "corpus_embeddings", precision)
     _check_same_dims(left, right, "query_embeddings", "corpus_embeddings")
     wanted = min(wanted, len(right))
-    # Distances, since the least come first when numbers are sorted. Places that nothing has filled
-    # come after everything.
+    # Distances, since a sort puts the least first. Places that nothing has filled come last.
     best = np.full((len(left), wanted), np.inf, np.float32)
     best_ids = np.full((len(left), wanted), NO_ROW, np.int64)
-    for columns in _blocks(len(right) if wanted else 0, _right_rows(right, kind)):
-        right_block = _prepared(right[columns], function, kind)
-        for rows in _blocks(len(left), LEFT_ROWS):
-            left_block = _prepared(left[rows], function, kind)
-            scores = _scores(left_block, right_block, function, kind)
+    for right_rows in slices(len(right) if wanted else 0, _right_rows(right, row_precision)):
+        right_block = _prepared(right[right_rows], function, row_precision)
+        for left_rows in slices(len(left), LEFT_ROWS):
+            left_block = _prepared(left[left_rows], function, row_precision)
+            scores = _scores(left_block, right_block, function, row_precision)
             distances = -_rounded(scores)
             distances[np.isnan(distances)] = np.inf
-            _keep_least(best[rows], best_ids[rows], distances, columns.start)
+            _keep_least(best[left_rows], best_ids[left_rows], distances, right_rows.start)
     return best_ids, -best
 
 
@@ -271,16 +273,16 @@ def _keep_least(
     Equal distances stay in the order of their ids, of which those in ``best`` are the lower ones.
     """
     rows, wanted = best.shape
-    # What equals the last of the best stands behind it, unless that place is still empty.
+    # A distance that equals the last of the best stands behind it, unless that place is empty.
     chosen = (distances < best[:, -1:]) | (best_ids[:, -1:] == NO_ROW)
     if np.count_nonzero(chosen) > 4 * best.size and distances.shape[1] > wanted:
         chosen &= distances <= np.partition(distances, wanted - 1, axis=1)[:, wanted - 1, None]
-    chosen_rows, chosen_columns = np.nonzero(chosen)
+    chosen_rows, chosen_ids = np.nonzero(chosen)
     if not len(chosen_rows):
         return
     row_of = np.concatenate([np.repeat(np.arange(rows), wanted), chosen_rows])
     distance_of = np.concatenate([best.ravel(), distances[chosen]])
-    id_of = np.concatenate([best_ids.ravel(), first_id + chosen_columns])
+    id_of = np.concatenate([best_ids.ravel(), first_id + chosen_ids])
     order = np.lexsort((id_of, distance_of, row_of))
     begins = np.searchsorted(row_of[order], np.arange(rows))
     kept = order[begins[:, np.newaxis] + np.arange(wanted)]
@@ -300,33 +302,35 @@ def _array(vectors: Any, name: str, precision: Precision | None) -> NDArray[Any]
     array = np.asarray(_without_torch(vectors))
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have one or two dimensions, not {array.ndim}")
-    # What stands in a list has types of its own, of which NumPy makes a wider one.
-    own = {item.dtype for item in items if isinstance(item, np.ndarray | np.generic)}
-    dtypes = sorted({array.dtype, *own}, key=str)
+    # Items of a list have types of their own, from which NumPy makes a wider one.
+    item_dtypes = {item.dtype for item in items if isinstance(item, np.ndarray | np.generic)}
+    dtypes = sorted({array.dtype, *item_dtypes}, key=str)
     for dtype in dtypes:
         if dtype.kind in "SUMmcO":
             raise TypeError(f"{name} are {dtype}, expected numbers")
     if precision not in (None, "float32", "float16"):
         return _in_type_of(array, dtypes, name, precision)
     for dtype in dtypes:
-        if dtype in UNSAID:
-            raise ValueError(f"{name} are {dtype}, which are {UNSAID[dtype]}")
+        if dtype in AMBIGUOUS_DTYPES:
+            raise ValueError(f"{name} are {dtype}, which are {AMBIGUOUS_DTYPES[dtype]}")
     if precision is None and array.dtype.kind in "iu":
-        raise ValueError(f"{name} are {array.dtype}, which are {INTEGERS}")
+        raise ValueError(f"{name} are {array.dtype}, which are {AMBIGUOUS_INTEGERS}")
     return array
 
 
 def _in_type_of(
     array: NDArray[Any], dtypes: list[np.dtype[Any]], name: str, precision: Precision
 ) -> NDArray[Any]:
-    """Codes or packed bits in the type of their precision; int of Python and NumPy is taken too."""
+    """Codes or packed bits in the type of their precision; other integers are taken too."""
     expected = DTYPES[precision]
     if dtypes == [expected]:
         return array
-    said = [str(dtype) for dtype in dtypes if dtype in UNSAID or dtype.kind not in "iu"]
-    if said:
+    refused = [
+        str(dtype) for dtype in dtypes if dtype in AMBIGUOUS_DTYPES or dtype.kind not in "iu"
+    ]
+    if refused:
         raise ValueError(
-            f"{name} are {', '.join(said)}, precision {precision!r} is {expected}: encode both"
+            f"{name} are {', '.join(refused)}, precision {precision!r} is {expected}: encode both"
             f" sides with precision={precision!r}"
         )
     range_of_type = np.iinfo(expected)
@@ -356,12 +360,7 @@ def _check_same_dims(
 
 def _right_rows(right: NDArray[Any], precision: Precision) -> int:
     dims: int = right.shape[1] * (8 if is_bits(precision) else 1)
-    return max(1, min(RIGHT_ROWS, RIGHT_NUMBERS // max(1, dims)))
-
-
-def _blocks(total: int, rows: int) -> Iterator[slice]:
-    for begin in range(0, total, rows):
-        yield slice(begin, min(begin + rows, total))
+    return max(1, min(RIGHT_ROWS, RIGHT_VALUES // max(1, dims)))
 
 
 def _prepared(rows: NDArray[Any], function: SimilarityName, precision: Precision) -> DoubleArray:
@@ -392,7 +391,7 @@ def _scores(
     products: DoubleArray = left @ right.T
     if function != "euclidean":
         return products
-    # Of vectors that nearly coincide it leaves an error of 3e-8 of their length at most.
+    # For vectors that nearly coincide the error is at most 3e-8 of their length.
     squares = np.einsum("ij,ij->i", left, left)[:, np.newaxis] - 2 * products
     squares += np.einsum("ij,ij->i", right, right)
     distances: DoubleArray = 0 - np.sqrt(np.maximum(squares, 0))
@@ -400,7 +399,7 @@ def _scores(
 
 
 def _scores_of_bits(products: DoubleArray, bits: int, function: SimilarityName) -> DoubleArray:
-    """Similarities of so many bits, by the dot products of 1 and -1, which are exact."""
+    """Similarities of N bits, by the dot products of 1 and -1, which are exact."""
     scores: DoubleArray = products
     if function == "cosine":
         scores = products / max(1, bits)

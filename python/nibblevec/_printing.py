@@ -1,4 +1,4 @@
-"""What may reach a terminal: strings of files, names and users, and warnings."""
+"""Strings and warnings that reach a terminal: none may act on it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ def warn(message: str, stacklevel: int) -> None:
     """Warn as `warnings.warn` does; a stderr that is closed or fails ends nothing.
 
     Args:
-        message: what is said.
+        message: the words.
         stacklevel: 1 is the line that calls this function.
 
     Raises:
-        UserWarning: somebody made errors of warnings.
+        UserWarning: a filter makes errors of warnings.
     """
     try:
         warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
     except Warning:
         raise
-    except Exception:  # whatever a stream may raise
+    except Exception:  # a stream may raise any
         pass
 
 
 def printable(text: str) -> str:
     r"""A text whose every character shows, so that it can neither act on a terminal nor mislead.
 
-    Control characters, those that turn or join what stands beside them, separators of lines, lone
-    surrogates, and what is private or not assigned become the escapes of Python (``\x1b``,
+    Control characters, characters that turn or join their neighbours, separators of lines, lone
+    surrogates, and private or unassigned characters become the escapes of Python (``\x1b``,
     ``\u202e``). Letters and signs of any script stay, and so do spaces.
     """
     if text.isprintable():

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
 
 class _LenientFile(io.RawIOBase):
-    """A binary file that takes what the one beneath refuses.
+    """A binary file that takes all bytes, also those that the file beneath refuses.
 
-    What text and buffers above it hold is never left unwritten, to fail again where the process
-    ends.
+    So buffers above it hold nothing that would fail again when the process ends.
     """
 
     def __init__(self, file: Any) -> None:
@@ -66,13 +65,13 @@ class _LenientStream(io.TextIOWrapper):
 
 
 class _LenientText:
-    """A text stream of whatever kind whose `write` and `flush` raise no error."""
+    """A text stream of any kind whose `write` and `flush` raise no error."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        if not isinstance(text, str):  # click finds out so what takes bytes
+        if not isinstance(text, str):  # so click finds out that it takes no bytes
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with suppress(Exception):
             self._stream.write(text)
@@ -106,7 +105,7 @@ def lenient(stream: TextIO | None) -> TextIO:
     with suppress(OSError, ValueError):
         stream.flush()
     try:
-        # Beneath the buffer: what fails in one stays there, and fails again at the very end.
+        # Beneath the buffer, which keeps bytes that failed; they fail again at the very end.
         file = getattr(stream.buffer, "raw", stream.buffer)
     except ValueError:  # detached
         return cast("TextIO", _LenientText(stream))
@@ -115,7 +114,7 @@ def lenient(stream: TextIO | None) -> TextIO:
 
 @contextmanager
 def lenient_stderr() -> Iterator[None]:
-    """Within it, whatever is written to stderr raises no error. For a process of one's own."""
+    """Within it no write to stderr raises an error. For the process of a command."""
     stderr = sys.stderr
     # None, where it was closed before the process began, would send click's errors to stdout.
     sys.stderr = lenient(stderr)
@@ -128,7 +127,7 @@ def lenient_stderr() -> Iterator[None]:
 class ProgressBar:
     """A bar of `tqdm` on stderr; none where stderr is closed, or anything is wrong with the bar.
 
-    What the environment says to `tqdm` (``TQDM_DISABLE``, ``TQDM_NCOLS`` ...) holds.
+    The variables of `tqdm` in the environment (``TQDM_DISABLE``, ``TQDM_NCOLS`` ...) hold.
 
     Args:
         shown: False shows none.
@@ -153,7 +152,7 @@ class ProgressBar:
                 self._bar.close()
 
     def update(self, steps: int) -> None:
-        """So many steps more are done."""
+        """Count ``steps`` more that are done."""
         self.n += steps
         if self._bar is not None:
             with self._given_up_on_error():
@@ -168,7 +167,7 @@ class ProgressBar:
                 self._bar.disable = True  # it does nothing more, not even when it is collected
             self._bar = None
             with suppress(Exception):
-                # Held by who fails while drawing; the bars of other threads wait for it.
+                # A bar that fails while drawing holds it; bars of other threads wait for it.
                 from tqdm import tqdm
 
                 tqdm.get_lock().release()

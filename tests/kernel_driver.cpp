@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "formats/table_view.hpp"
 #include "kernel/dispatch.hpp"
 #include "kernel/kernel.hpp"
+#include "rows/table_view.hpp"
 
 namespace {
 

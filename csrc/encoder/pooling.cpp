@@ -5,7 +5,7 @@
 #include <cstring>
 #include <limits>
 
-#include "formats/decode.hpp"
+#include "rows/decode.hpp"
 
 namespace nibblevec {
 

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "formats/table_view.hpp"
+#include "rows/table_view.hpp"
 
 namespace nibblevec {
 

@@ -8,14 +8,14 @@
 #define NIBBLEVEC_UNROLL
 #endif
 
-#include "formats/plain.inl.hpp"
-#include "formats/sse_q4.inl.hpp"
-#include "formats/superblocks.inl.hpp"
+#include "kernel/sums/plain.inl.hpp"
+#include "kernel/sums/sse_q4.inl.hpp"
+#include "kernel/sums/superblocks.inl.hpp"
 // Behind the sum that they are plugged into.
-#include "formats/q4_k.inl.hpp"
-#include "formats/q6_k.inl.hpp"
 #include "kernel/head.inl.hpp"
 #include "kernel/scan_words.inl.hpp"
+#include "kernel/sums/q4_k.inl.hpp"
+#include "kernel/sums/q6_k.inl.hpp"
 
 #undef NIBBLEVEC_UNROLL
 

@@ -4,10 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "formats/q4_k.hpp"
-#include "formats/q6_k.hpp"
-#include "formats/sse_q4.hpp"
 #include "kernel/kernel.hpp"
+#include "rows/q4_k.hpp"
+#include "rows/q6_k.hpp"
+#include "rows/sse_q4.hpp"
 
 namespace nibblevec {
 namespace {

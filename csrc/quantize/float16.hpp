@@ -6,7 +6,7 @@
 #include <bit>
 #include <cmath>
 
-#include "formats/half.hpp"
+#include "rows/half.hpp"
 
 // Float32 numbers to float16, as the scales of superblocks are kept. What is larger than any
 // float16 becomes the largest: no infinity is ever stored.

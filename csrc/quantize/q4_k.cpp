@@ -5,9 +5,9 @@
 #include <cstring>
 #include <limits>
 
-#include "formats/q4_k.hpp"
 #include "quantize/float16.hpp"
 #include "quantize/lanes.hpp"
+#include "rows/q4_k.hpp"
 
 // The eight sub-blocks of a superblock are the eight lanes. A sub-block is `code * scale + low`,
 // low being what code 0 stands for; in the file they are d * (0 to 63) and -dmin * (0 to 63).

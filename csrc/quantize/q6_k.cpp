@@ -4,9 +4,9 @@
 #include <cstring>
 #include <limits>
 
-#include "formats/q6_k.hpp"
 #include "quantize/float16.hpp"
 #include "quantize/lanes.hpp"
+#include "rows/q6_k.hpp"
 
 // The sixteen sub-blocks of a superblock are the lanes of two halves. A weight is `code * scale`,
 // the code lying between -32 and 31, the scale being d * (-128 to 127) in the file.

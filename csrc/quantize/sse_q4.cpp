@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "formats/sse_q4.hpp"
 #include "quantize/lanes.hpp"
+#include "rows/sse_q4.hpp"
 
 namespace nibblevec {
 

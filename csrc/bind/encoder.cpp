@@ -1,4 +1,4 @@
-#include "bind_encoder.hpp"
+#include "bind/encoder.hpp"
 
 #include <pybind11/stl.h>
 
@@ -7,10 +7,10 @@
 #include <variant>
 #include <vector>
 
-#include "bind_arrow.hpp"
-#include "bind_call.hpp"
-#include "bind_objects.hpp"
-#include "bind_tokenizer.hpp"
+#include "bind/arrow.hpp"
+#include "bind/call.hpp"
+#include "bind/objects.hpp"
+#include "bind/tokenizer.hpp"
 #include "encoder/token_rules.hpp"
 #include "encoder/vectors.hpp"
 

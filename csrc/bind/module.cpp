@@ -2,12 +2,12 @@
 
 #include <bit>
 
-#include "bind_arrow.hpp"
-#include "bind_encoder.hpp"
-#include "bind_float_environment.hpp"
-#include "bind_quantize.hpp"
-#include "bind_table.hpp"
-#include "bind_tokenizer.hpp"
+#include "bind/arrow.hpp"
+#include "bind/encoder.hpp"
+#include "bind/float_environment.hpp"
+#include "bind/quantize.hpp"
+#include "bind/table.hpp"
+#include "bind/tokenizer.hpp"
 
 static_assert(std::endian::native == std::endian::little,
               "tables are read in their own bytes, which are little-endian");

@@ -1,4 +1,4 @@
-#include "bind_float_environment.hpp"
+#include "bind/float_environment.hpp"
 
 #include <optional>
 

@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "formats/q4_k.hpp"
-#include "formats/q6_k.hpp"
+#include "rows/q4_k.hpp"
+#include "rows/q6_k.hpp"
 
 namespace nibblevec {
 

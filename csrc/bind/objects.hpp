@@ -10,11 +10,11 @@
 #include <string>
 #include <utility>
 
-#include "bind_call.hpp"
+#include "bind/call.hpp"
 #include "encoder/pooling.hpp"
-#include "formats/half.hpp"
-#include "formats/table_view.hpp"
 #include "kernel/kernel.hpp"
+#include "rows/half.hpp"
+#include "rows/table_view.hpp"
 
 // The objects that Python holds, and the checks of what it passes.
 namespace nibblevec {

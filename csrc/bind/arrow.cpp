@@ -1,4 +1,4 @@
-#include "bind_arrow.hpp"
+#include "bind/arrow.hpp"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "arrow/vector_array.hpp"
-#include "bind_call.hpp"
+#include "bind/call.hpp"
 
 namespace nibblevec {
 

@@ -1,4 +1,4 @@
-#include "bind_tokenizer.hpp"
+#include "bind/tokenizer.hpp"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
@@ -13,7 +13,7 @@
 #include <tuple>
 #include <vector>
 
-#include "bind_call.hpp"
+#include "bind/call.hpp"
 #include "encoder/texts.hpp"
 #include "tokenizer/tokenizer.hpp"
 

@@ -1,4 +1,4 @@
-#include "bind_quantize.hpp"
+#include "bind/quantize.hpp"
 
 #include <pybind11/numpy.h>
 
@@ -8,8 +8,8 @@
 #include <limits>
 #include <string>
 
-#include "bind_call.hpp"
-#include "bind_objects.hpp"
+#include "bind/call.hpp"
+#include "bind/objects.hpp"
 #include "encoder/call.hpp"
 #include "quantize/q4_k.hpp"
 #include "quantize/q6_k.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "formats/table_view.hpp"
+#include "rows/table_view.hpp"
 
 namespace nibblevec {
 

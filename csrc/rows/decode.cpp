@@ -1,8 +1,8 @@
-#include "formats/decode.hpp"
+#include "rows/decode.hpp"
 
 #include <string.h>
 
-#include "formats/half.hpp"
+#include "rows/half.hpp"
 
 namespace nibblevec {
 

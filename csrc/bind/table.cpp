@@ -1,4 +1,4 @@
-#include "bind_table.hpp"
+#include "bind/table.hpp"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "bind_call.hpp"
-#include "bind_objects.hpp"
+#include "bind/call.hpp"
+#include "bind/objects.hpp"
 #include "encoder/call.hpp"
 #include "encoder/pooling.hpp"
-#include "formats/decode.hpp"
 #include "kernel/dispatch.hpp"
+#include "rows/decode.hpp"
 
 namespace py = pybind11;
 

@@ -12,8 +12,11 @@
 namespace nibblevec {
 namespace {
 
-#include "kernel/lanes_avx2.hpp"
-// Behind the lanes that it is written on.
+#include "kernel/avx2/lanes.hpp"
+#include "kernel/avx2/sse_q4.hpp"
+#include "kernel/avx2/superblocks.hpp"
+#include "kernel/avx2/text.hpp"
+// Behind the lanes, and what they have for each family of rows.
 #include "kernel/kernel.inl.hpp"
 
 }  // namespace

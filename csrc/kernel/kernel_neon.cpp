@@ -12,8 +12,11 @@
 namespace nibblevec {
 namespace {
 
-#include "kernel/lanes_neon.hpp"
-// Behind the lanes that it is written on.
+#include "kernel/neon/lanes.hpp"
+#include "kernel/neon/sse_q4.hpp"
+#include "kernel/neon/superblocks.hpp"
+#include "kernel/neon/text.hpp"
+// Behind the lanes, and what they have for each family of rows.
 #include "kernel/kernel.inl.hpp"
 
 }  // namespace

@@ -12,8 +12,11 @@
 namespace nibblevec {
 namespace {
 
-#include "kernel/lanes_portable.hpp"
-// Behind the lanes that it is written on.
+#include "kernel/portable/lanes.hpp"
+#include "kernel/portable/sse_q4.hpp"
+#include "kernel/portable/superblocks.hpp"
+#include "kernel/portable/text.hpp"
+// Behind the lanes, and what they have for each family of rows.
 #include "kernel/kernel.inl.hpp"
 
 }  // namespace

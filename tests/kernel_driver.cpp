@@ -17,7 +17,7 @@
 
 #include "kernel/dispatch.hpp"
 #include "kernel/kernel.hpp"
-#include "rows/table_view.hpp"
+#include "rows/formats.hpp"
 
 namespace {
 
@@ -97,9 +97,8 @@ struct SumCase : Case {
 
     bool run(const Kernel& kernel, std::vector<float>& result) const override {
         const auto bytes = exact(table);
-        const size_t row_data = row_count * row_bytes(format, dim);
         const TableView view =
-            make_table_view(format, row_count, dim, bytes.get(), bytes.get() + row_data);
+            make_table_view(format, row_count, dim, bytes.get());
         const auto row_ids = exact(ids);
         const auto token_weights = exact(weights);
         const float* first_weight = weights.empty() ? nullptr : token_weights.get();

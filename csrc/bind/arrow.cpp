@@ -1,6 +1,5 @@
 #include "bind/arrow.hpp"
 
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -12,7 +11,9 @@
 #include <utility>
 
 #include "arrow/vector_array.hpp"
+#include "bind/arrays.hpp"
 #include "bind/call.hpp"
+#include "bind/module.hpp"
 
 namespace nibblevec {
 

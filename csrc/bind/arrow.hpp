@@ -31,7 +31,4 @@ class TextBlock {
     size_t begin_, end_;
 };
 
-// Adds the ways from Arrow and to Arrow.
-void bind_arrow(pybind11::module_& module);
-
 }  // namespace nibblevec

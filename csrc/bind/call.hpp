@@ -1,26 +1,15 @@
 #pragma once
 
-#include <pybind11/numpy.h>
-
-#include <optional>
-#include <string>
+#include <pybind11/pybind11.h>
 
 #include "encoder/call.hpp"
-#include "kernel/dispatch.hpp"
 
 namespace nibblevec {
 
 namespace py = pybind11;
 
-template <typename Number>
-using Array = py::array_t<Number, py::array::c_style>;
-
-inline const Kernel& kernel_or_default(const std::optional<std::string>& name) {
-    return name ? kernel_named(*name) : default_kernel();
-}
-
-// The GIL is released while it lives. pybind11's own guard lets a thread that may not have the GIL
-// back be unwound through its destructor, which aborts the process.
+// Releases the GIL while it lives. Python may end a thread that asks for the GIL; pybind11's own
+// guard lets that unwind its destructor, which aborts the process.
 class WithoutGil {
   public:
     WithoutGil() : state_(PyEval_SaveThread()) {}

@@ -1,5 +1,3 @@
-#include "bind/encoder.hpp"
-
 #include <pybind11/stl.h>
 
 #include <optional>
@@ -7,12 +5,15 @@
 #include <variant>
 #include <vector>
 
+#include "bind/arrays.hpp"
 #include "bind/arrow.hpp"
 #include "bind/call.hpp"
-#include "bind/objects.hpp"
+#include "bind/module.hpp"
+#include "bind/pooling.hpp"
 #include "bind/tokenizer.hpp"
 #include "encoder/token_rules.hpp"
 #include "encoder/vectors.hpp"
+#include "kernel/dispatch.hpp"
 
 namespace nibblevec {
 

@@ -1,30 +1,31 @@
 #include "bind/table.hpp"
 
-#include <pybind11/numpy.h>
-#include <pybind11/stl.h>
-
 #include <algorithm>
-#include <optional>
+#include <span>
 #include <string>
-#include <vector>
 
-#include "bind/call.hpp"
-#include "bind/objects.hpp"
+#include "bind/module.hpp"
 #include "encoder/call.hpp"
-#include "encoder/pooling.hpp"
-#include "kernel/dispatch.hpp"
-#include "rows/decode.hpp"
-
-namespace py = pybind11;
+#include "quantize/quantize.hpp"
+#include "rows/checked_table.hpp"
 
 namespace nibblevec {
 
 namespace {
 
-// Numbers are copied as they are checked: whoever changes them while the GIL is released changes
-// nothing here.
+std::span<const uint8_t> contiguous_bytes(const Py_buffer& buffer) {
+    if (buffer.itemsize != 1 || buffer.ndim != 1 || buffer.strides[0] != 1)
+        throw py::value_error("the buffer of a table must be one-dimensional bytes, contiguous");
+    return {static_cast<const uint8_t*>(buffer.buf), static_cast<size_t>(buffer.len)};
+}
 
-// Row numbers as uint32, each of them below `row_count`.
+}  // namespace
+
+Table::Table(const py::buffer& buffer, int64_t dim, const std::string& format)
+    : buffer_(buffer),
+      view_(checked_table(contiguous_bytes(*buffer_), dim, row_format_named(format))) {}
+
+// A checked copy: another thread may change the array while the GIL is released.
 std::vector<uint32_t> checked_row_ids(const py::array& ids, size_t row_count) {
     if (ids.ndim() != 1) throw py::value_error("ids must have one dimension");
     if (!(ids.flags() & py::array::c_style) || ids.dtype().byteorder() == '>')
@@ -58,80 +59,19 @@ std::vector<uint32_t> checked_row_ids(const py::array& ids, size_t row_count) {
                          py::cast<std::string>(py::str(ids.dtype())));
 }
 
-std::vector<int64_t> checked_offsets(const Array<int64_t>& offsets, size_t token_count) {
-    check_aligned(offsets, "offsets");
-    if (offsets.ndim() != 1 || offsets.size() == 0)
-        throw py::value_error("offsets must have one dimension and at least one element");
-    const std::vector<int64_t> values(offsets.data(), offsets.data() + offsets.size());
-    if (values[0] < 0)
-        throw py::value_error("offsets[0] is " + std::to_string(values[0]) + ", below 0");
-    for (size_t i = 1; i < values.size(); ++i)
-        if (values[i] < values[i - 1])
-            throw py::value_error("offsets decrease at position " + std::to_string(i) + ": " +
-                                  std::to_string(values[i - 1]) + " then " +
-                                  std::to_string(values[i]));
-    if (static_cast<uint64_t>(values.back()) > token_count)
-        throw py::value_error("offsets end at " + std::to_string(values.back()) + ", past the " +
-                              std::to_string(token_count) + " ids");
-    return values;
+size_t checked_out_dims(const Array<float>& out, size_t vector_count, const Table& table) {
+    check_aligned(out, "out");
+    if (out.ndim() != 2 || static_cast<size_t>(out.shape(0)) != vector_count)
+        throw py::value_error("out must be float32 [" + std::to_string(vector_count) + ", dims]");
+    const auto dims = static_cast<size_t>(out.shape(1));
+    if (dims == 0 || dims > table.view().dim)
+        throw py::value_error("dims " + std::to_string(dims) + " is not in 1.." +
+                              std::to_string(table.view().dim));
+    check_apart(out, table.bytes(), table.byte_count(), "the table");
+    return dims;
 }
 
-// Null if there are none.
-template <typename Number>
-const Number* checked_weights(const std::optional<Array<Number>>& weights, size_t token_count,
-                              const Array<float>& out) {
-    if (!weights) return nullptr;
-    if (weights->ndim() != 1 || static_cast<size_t>(weights->size()) != token_count)
-        throw py::value_error("per-token weights must be as many as ids");
-    check_aligned(*weights, "per-token weights");
-    check_apart(out, weights->data(), static_cast<size_t>(weights->nbytes()), "the weights");
-    return weights->data();
-}
-
-void pool(const Table& table, const py::array& ids, const Array<int64_t>& offsets,
-          Array<float>& out, const std::optional<Array<float>>& weights,
-          const std::optional<Array<double>>& wide_weights, const DynamicTanh* dynamic_tanh,
-          bool mean, const std::optional<std::string>& normalization, bool normalize,
-          bool wide_sums, size_t threads, const std::optional<std::string>& kernel_name) {
-    const Kernel& kernel = kernel_or_default(kernel_name);
-    const std::vector<uint32_t> row_ids = checked_row_ids(ids, table.view().row_count);
-    const std::vector<int64_t> bag_offsets = checked_offsets(offsets, row_ids.size());
-    const size_t dims = checked_out_dims(out, bag_offsets.size() - 1, table);
-    if (weights && (wide_sums || wide_weights))
-        throw py::value_error("weights are not as wide as sums, or given twice");
-    const BagHead head =
-        bag_head(dynamic_tanh, table, dims, mean, normalization, normalize, wide_sums);
-    const Bags bags{row_ids.data(), checked_weights(weights, row_ids.size(), out),
-                    checked_weights(wide_weights, row_ids.size(), out), bag_offsets.data(),
-                    static_cast<size_t>(out.shape(0))};
-    float* rows = out.mutable_data();
-    run_without_gil([&](Interruption& interruption) {
-        pool_bags(kernel, table.view(), head, bags, threads, interruption, rows);
-    });
-}
-
-void apply_head(Array<float>& rows, const Array<uint64_t>& token_counts,
-                const DynamicTanh* dynamic_tanh, bool mean,
-                const std::optional<std::string>& normalization, bool normalize,
-                const std::optional<std::string>& kernel_name) {
-    const Kernel& kernel = kernel_or_default(kernel_name);
-    check_aligned(rows, "rows");
-    check_aligned(token_counts, "token_counts");
-    if (rows.ndim() != 2 || rows.shape(0) != token_counts.size())
-        throw py::value_error("rows must be float32 [bags, dims], token_counts [bags]");
-    const auto dims = static_cast<size_t>(rows.shape(1));
-    HeadView head = head_view(dynamic_tanh, dims, mean, norm_named(normalization));
-    if (head.norm == Norm::none && normalize) head.norm = Norm::torch;
-    float* row = rows.mutable_data();
-    const uint64_t* counts = token_counts.data();
-    const auto bag_count = static_cast<size_t>(token_counts.size());
-    run_without_gil([&](Interruption& interruption) {
-        run_blocks(1, 1, interruption, [&](size_t) {
-            for (size_t bag = 0; bag < bag_count; ++bag)
-                kernel.apply_head(head, counts[bag], dims, row + bag * dims);
-        });
-    });
-}
+namespace {
 
 Array<float> dequantize(const Table& table, const py::array& row_ids) {
     const std::vector<uint32_t> ids = checked_row_ids(row_ids, table.view().row_count);
@@ -149,12 +89,19 @@ Array<float> dequantize(const Table& table, const py::array& row_ids) {
     return weights;
 }
 
-std::vector<std::string> kernel_names() {
-    const Kernel& chosen = default_kernel();
-    std::vector<std::string> names{chosen.name};
-    for (const Kernel* kernel : supported_kernels())
-        if (kernel != &chosen) names.emplace_back(kernel->name);
-    return names;
+py::array_t<uint8_t> quantize(const Array<float>& weights, const std::string& format, bool search,
+                              size_t threads) {
+    const Quantizer& quantizer = quantizer_of(row_format_named(format), search);
+    check_aligned(weights, "weights");
+    if (weights.ndim() != 2) throw py::value_error("weights must be float32 [rows, dim]");
+    const FloatRows rows{weights.data(), static_cast<size_t>(weights.shape(0)),
+                         static_cast<size_t>(weights.shape(1))};
+    py::array_t<uint8_t> packed(packed_bytes(quantizer.format, rows));
+    uint8_t* bytes = packed.mutable_data();
+    run_without_gil([&](Interruption& interruption) {
+        quantize_rows(quantizer, rows, threads, interruption, bytes);
+    });
+    return packed;
 }
 
 }  // namespace
@@ -165,24 +112,11 @@ void bind_table(py::module_& module) {
              py::arg("dim"), py::arg("format"))
         .def_property_readonly("rows", [](const Table& table) { return table.view().row_count; })
         .def_property_readonly("dim", [](const Table& table) { return table.view().dim; })
-        .def_property_readonly("format",
-                               [](const Table& table) { return name_of(table.view().format); });
-    py::class_<DynamicTanh>(module, "DynamicTanh")
-        .def(py::init<Array<float>, Array<float>, Array<float>>(), py::arg("alpha"),
-             py::arg("beta"), py::arg("bias"));
-    module.def("kernels", &kernel_names);
-    module.def("pool", &pool, py::arg("table"), py::arg("ids"), py::arg("offsets").noconvert(),
-               py::arg("out").noconvert(), py::kw_only(), py::arg("weights") = py::none(),
-               py::arg("wide_weights") = py::none(), py::arg("dynamic_tanh") = py::none(),
-               py::arg("mean") = false, py::arg("normalization") = py::none(),
-               py::arg("normalize") = false, py::arg("wide_sums") = false, py::arg("threads") = 1,
-               py::arg("kernel") = py::none());
-    module.def("apply_head", &apply_head, py::arg("rows").noconvert(),
-               py::arg("token_counts").noconvert(), py::kw_only(),
-               py::arg("dynamic_tanh") = py::none(), py::arg("mean") = false,
-               py::arg("normalization") = py::none(), py::arg("normalize") = false,
-               py::arg("kernel") = py::none());
+        .def_property_readonly(
+            "format", [](const Table& table) { return traits_of(table.view().format).name; });
     module.def("dequantize", &dequantize, py::arg("table"), py::arg("row_ids"));
+    module.def("quantize", &quantize, py::arg("weights").noconvert(), py::arg("format"),
+               py::kw_only(), py::arg("search") = true, py::arg("threads") = 1);
 }
 
 }  // namespace nibblevec

@@ -1,6 +1,5 @@
 #include "bind/tokenizer.hpp"
 
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -13,8 +12,12 @@
 #include <tuple>
 #include <vector>
 
+#include "bind/arrays.hpp"
 #include "bind/call.hpp"
+#include "bind/module.hpp"
 #include "encoder/texts.hpp"
+#include "kernel/dispatch.hpp"
+#include "kernel/kernel.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace nibblevec {
@@ -85,7 +88,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(const py::tuple& tokens, const Array<u
         std::move(normalized));
 }
 
-// The ids of all blocks; those of a single one in the memory that they are in.
+// The ids of all blocks end to end. A single large block is handed on without a copy.
 py::array_t<uint32_t> joined(std::vector<IdArray>& blocks) {
     if (blocks.size() == 1 && blocks[0].ids().size() >= Tokenizer::kPieceIds) {
         const auto count = static_cast<py::ssize_t>(blocks[0].ids().size());

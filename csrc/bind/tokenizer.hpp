@@ -9,16 +9,13 @@
 
 namespace nibblevec {
 
-// The texts of a tuple of str; they stay as they are for as long as the tuple lives. Throws
-// TypeError for what is no str, naming its number, counted from `first_number`. Texts are cut to
-// `max_characters`, if that is given.
+// Views of the texts of a tuple of str, valid as long as the tuple lives. Throws TypeError, with
+// the text number counted from `first_number`, if an element is no str. Cuts each text to
+// `max_characters` if that is given.
 std::vector<TextView> views_of(const pybind11::tuple& texts, size_t first_number,
                                std::optional<size_t> max_characters = {});
 
-// How many characters of longer texts are read at a time; tests ask for few.
+// The characters that are read at a time of a longer text; tests ask for few.
 size_t piece_or_default(const std::optional<size_t>& characters);
-
-// Adds Tokenizer.
-void bind_tokenizer(pybind11::module_& module);
 
 }  // namespace nibblevec

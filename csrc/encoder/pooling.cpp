@@ -5,7 +5,7 @@
 #include <cstring>
 #include <limits>
 
-#include "rows/decode.hpp"
+#include "rows/formats.hpp"
 
 namespace nibblevec {
 

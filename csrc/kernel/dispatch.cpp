@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "kernel/kernel.hpp"
+
 #if defined(_MSC_VER)
 #include <intrin.h>
 #elif defined(NIBBLEVEC_AVX2)
@@ -106,6 +108,10 @@ const Kernel& kernel_named(std::string_view name) {
 const Kernel& default_kernel() {
     static const Kernel& kernel = kernel_from_environment();
     return kernel;
+}
+
+const Kernel& kernel_or_default(const std::optional<std::string>& name) {
+    return name ? kernel_named(*name) : default_kernel();
 }
 
 }  // namespace nibblevec

@@ -1,19 +1,23 @@
 #pragma once
 
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
-#include "kernel/kernel.hpp"
-
 namespace nibblevec {
+
+struct Kernel;
 
 // The kernels this CPU runs, the fastest first. Never empty: "portable" runs everywhere.
 std::span<const Kernel* const> supported_kernels();
 
-// Throws std::invalid_argument, which lists what this CPU runs, for any other name.
+// Throws std::invalid_argument, which lists this CPU's kernels, for any other name.
 const Kernel& kernel_named(std::string_view name);
 
-// What NIBBLEVEC_ISA names, else the fastest. The variable is read at the first call only.
+// The kernel that NIBBLEVEC_ISA names, else the fastest. Reads the variable at the first call only.
 const Kernel& default_kernel();
+
+const Kernel& kernel_or_default(const std::optional<std::string>& name);
 
 }  // namespace nibblevec

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "rows/table_view.hpp"
+#include "rows/formats.hpp"
 
 namespace nibblevec {
 
@@ -11,8 +11,9 @@ namespace nibblevec {
 // and rounds x to float16 before that where its table is float16.
 enum class Norm : uint8_t { none, torch, model2vec, model2vec_float16 };
 
-// What happens to a sum of rows: the mean, Dynamic Tanh, L2, in this order, each if asked for.
-// Borrowed: alpha, beta and bias hold at least `dims` floats each, or all three are null (no DyT).
+// The head: turns a sum of rows into a vector by the mean, Dynamic Tanh and the norm, in this
+// order, each if asked for. Borrowed: alpha, beta and bias hold at least `dims` floats each, or all
+// three are null (no DyT).
 struct HeadView {
     const float* alpha;
     const float* beta;
@@ -29,8 +30,8 @@ struct Tokens {
     size_t ids_beyond;  // those whose rows will be wanted next: they may be prefetched
 };
 
-// What 64 bytes of text are, a bit each: ASCII letters and digits; ASCII punctuation; what needs
-// a closer look (no ASCII, or a control character). The rest is space, tab and line ends.
+// The classes of 64 bytes of text, a bit each: ASCII letters and digits; ASCII punctuation; bytes
+// that need a closer look (no ASCII, or control characters). The rest is space, tab and line ends.
 struct WordMasks {
     uint64_t word;
     uint64_t punctuation;
@@ -41,8 +42,8 @@ struct WordMasks {
 // nor check: ids are below `row_count`, 0 < dims <= dim, buffers are as long as they must be.
 struct Kernel {
     // Adds up the rows of one bag in the order of its ids, for the first `dims` dimensions, each
-    // row times its weight where there are weights. The sum starts from +0.0, or from what `sum`
-    // holds if `resume`, so a bag may be given in pieces.
+    // row times its weight where there are weights. The sum starts from +0.0, or from `sum` if
+    // `resume`, so a bag may be given in pieces.
     using SumRows = void (*)(const TableView& table, const Tokens& tokens, size_t dims, bool resume,
                              float* sum);
 
@@ -61,7 +62,7 @@ struct Kernel {
     ScanWords scan_words;
 };
 
-// Those that the build knows; `dispatch.hpp` tells which of them this CPU runs.
+// The kernels that the build may hold; `dispatch.hpp` tells which of them this CPU runs.
 extern const Kernel kernel_portable;
 extern const Kernel kernel_avx2;
 extern const Kernel kernel_avx512;

@@ -19,11 +19,30 @@
 
 #undef NIBBLEVEC_UNROLL
 
+struct RowSum {
+    RowFormat format;
+    Kernel::SumRows sum_rows;
+};
+constexpr RowSum kRowSums[] = {
+    {RowFormat::sse_q4, sum_sse_q4},
+    {RowFormat::float32, sum_plain<Float32Numbers>},
+    {RowFormat::float16, sum_plain<Float16Numbers>},
+    {RowFormat::bfloat16, sum_plain<BFloat16Numbers>},
+    {RowFormat::int8, sum_plain<Int8Numbers>},
+    {RowFormat::q4_k, sum_superblocks<Q4K>},
+    {RowFormat::q6_k, sum_superblocks<Q6K>},
+};
+
 constexpr Kernel make_kernel(const char* name) noexcept {
-    return {name,
-            {sum_sse_q4, sum_plain<Float32Numbers>, sum_plain<Float16Numbers>,
-             sum_plain<BFloat16Numbers>, sum_plain<Int8Numbers>, sum_superblocks<Q4K>,
-             sum_superblocks<Q6K>},
-            apply_head,
-            scan_words};
+    Kernel kernel = {name, {}, apply_head, scan_words};
+    for (const RowSum& sum : kRowSums)
+        kernel.sum_rows[static_cast<size_t>(sum.format)] = sum.sum_rows;
+    return kernel;
 }
+
+constexpr bool every_format_has_a_sum() noexcept {
+    for (const Kernel::SumRows sum_rows : make_kernel("").sum_rows)
+        if (sum_rows == nullptr) return false;
+    return true;
+}
+static_assert(every_format_has_a_sum());

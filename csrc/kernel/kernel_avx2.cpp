@@ -5,9 +5,6 @@
 #include <string.h>
 
 #include "kernel/kernel.hpp"
-#include "rows/q4_k.hpp"
-#include "rows/q6_k.hpp"
-#include "rows/sse_q4.hpp"
 
 namespace nibblevec {
 namespace {

@@ -1,8 +1,8 @@
 // The head, on the lanes of the including file: x = sum / n, y = beta * tanh(alpha * x + bias),
 // y / max(|y|, 1e-12), each step rounded to float32, none fused.
 //
-// Sixteen dimensions go at a time whatever the width of a lane group, so that the sum of squares
-// is the same everywhere: running sum i holds the dimensions i mod 16, and the sixteen are added
+// Sixteen dimensions go at a time for every width of a lane group, so that the sum of squares is
+// the same everywhere: running sum i holds the dimensions i mod 16, and the sixteen are added
 // as a tree (i and i+8, i and i+4, i and i+2, the last two). Model2Vec's norm is NumPy's, whose
 // additions have another order.
 
@@ -124,7 +124,7 @@ inline float rounded_to_float16(float number) noexcept {
         magnitude = (magnitude + 0.5f) - 0.5f;
         memcpy(&bits, &magnitude, sizeof bits);
     } else {
-        // Thirteen bits of the significand go; what they carry may move the exponent.
+        // Thirteen bits of the significand go; their carry may reach the exponent.
         bits = (bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu;
         if (bits > 0x477fe000u) bits = 0x7f800000u;  // 65504 is the largest
     }

@@ -8,8 +8,8 @@
 
 #include "rows/half.hpp"
 
-// Float32 numbers to float16, as the scales of superblocks are kept. What is larger than any
-// float16 becomes the largest: no infinity is ever stored.
+// Float32 numbers to float16, as the scales of superblocks are kept. A number beyond any float16
+// becomes the largest one: no infinity is ever stored.
 namespace nibblevec {
 
 inline constexpr float kLargestFloat16 = 65504.0f;

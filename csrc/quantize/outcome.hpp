@@ -7,7 +7,7 @@
 
 namespace nibblevec {
 
-// What came of a row.
+// The outcome of a row.
 enum class Outcome { packed, not_finite, too_large };
 
 // Whether a row can be packed into a format that holds numbers up to `largest`, either way.

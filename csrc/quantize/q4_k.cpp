@@ -10,11 +10,11 @@
 #include "rows/q4_k.hpp"
 
 // The eight sub-blocks of a superblock are the eight lanes. A sub-block is `code * scale + low`,
-// low being what code 0 stands for; in the file they are d * (0 to 63) and -dmin * (0 to 63).
+// low being the weight of code 0; in the file they are d * (0 to 63) and -dmin * (0 to 63).
 //
 // The errors have many small dips, because all codes of a sub-block move with its scale and low:
 // so the search tries many pairs near the best straight line rather than one, and tries them as the
-// file holds them. All that is compared is the squared error of the weights as they will be read.
+// file holds them. Only squared errors of the decoded weights are compared.
 namespace nibblevec {
 
 namespace {
@@ -38,7 +38,7 @@ struct Line {
     Lanes scale, low;
 };
 
-// What the file holds of a superblock, apart from the codes.
+// A superblock in the file, apart from its codes.
 struct Steps {
     float d = 0.0f, dmin = 0.0f;
     Lanes scales = 0.0f, minima = 0.0f;
@@ -118,7 +118,7 @@ Lanes fit(const Superblock& block, Line& line) noexcept {
     return errors;
 }
 
-// From one end of a sub-block to the other: what plain rounding takes.
+// From one end of a sub-block to the other, as plain rounding does.
 Line ends_of(const Superblock& block) noexcept {
     const Lanes low = clamp(block.least, block.lowest, block.highest);
     return {(block.most - low) * (1.0f / kCodes), low};
@@ -153,14 +153,14 @@ Lanes steps_of(const Lanes& numbers, float unit) noexcept {
     return round(clamp(numbers * inverse, 0.0f, kLargestStep));
 }
 
-// Where pairs of a scale and a minimum are looked for: within so many steps of a centre.
+// Pairs of a scale and a minimum are looked for within this many steps of a centre.
 struct Window {
     int scales, minima;
     // A larger scale takes a lower minimum with it, so that the middle of the codes stays.
     bool keeps_middle;
 };
 
-// The best pair of every sub-block near `line`, and what is better than `best` is put there.
+// The best pair of every sub-block near `line`, and improves `best` where that is better.
 bool improve(const Superblock& block, float d, float dmin, const Line& line, const Window& window,
              Steps& best) noexcept {
     Steps steps;

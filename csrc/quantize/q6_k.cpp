@@ -13,8 +13,8 @@
 //
 // Sixteen weights lie on the codes of some scales much better than on those of others, so the
 // search takes a d that leaves room and tries every scale from just below the one that reaches the
-// largest weight to about a quarter above it. All that is compared is the squared error of the
-// weights as they will be read.
+// largest weight to about a quarter above it. Only squared errors of the decoded weights are
+// compared.
 namespace nibblevec {
 
 namespace {
@@ -39,7 +39,7 @@ struct Superblock {
     Lanes reach[kHalves], sign[kHalves];
 };
 
-// What the file holds of a superblock, apart from the codes.
+// A superblock in the file, apart from its codes.
 struct Steps {
     float d = 0.0f;
     Lanes scales[kHalves] = {0.0f, 0.0f};  // without their signs
@@ -88,8 +88,8 @@ Lanes errors_of(const Lanes (&weights)[kSubBlockDims], const Lanes& scale) noexc
     return errors;
 }
 
-// The best scale of every sub-block from `first` to `last` steps beside its centre, and what is
-// better than `best` is put there.
+// The best scale of every sub-block from `first` to `last` steps beside its centre, and improves
+// `best` where that is better.
 bool improve(const Superblock& block, float d, const Lanes (&centres)[kHalves], int first, int last,
              Steps& best) noexcept {
     Steps steps;

@@ -22,8 +22,8 @@ float largest_magnitude(const float* weights, size_t dim) noexcept {
 
 // The published rule
 
-// The sum with 1.5 * 2^23 rounds half to even, and is exact for what lies between 0 and 15, as it
-// does here because no magnitude is above the scale.
+// The sum with 1.5 * 2^23 rounds half to even, and is exact between 0 and 15, where it
+// lies here because no magnitude is above the scale.
 unsigned published_code(float weight, float scale) noexcept {
     constexpr float kShift = 12582912.0f;
     const float code = ((weight / scale + 1.0f) * 7.5f + kShift) - kShift;
@@ -38,8 +38,8 @@ unsigned published_code(float weight, float scale) noexcept {
 //
 //     scale = 15 * sum(m * o) / sum(o * o)        error = sum(m * m) - sum(m * o)^2 / sum(o * o)
 //
-// m being the magnitudes and o the odd numbers. So one pass over the row tells of eight scales what
-// the error will be, and of a better scale each.
+// m being the magnitudes and o the odd numbers. So one pass over the row gives the errors of
+// eight scales, and a better scale for each.
 
 // Magnitudes are multiplied by `unit`, a power of two: the largest comes near 1, and squares fit a
 // float.
@@ -73,7 +73,7 @@ Candidates try_scales(const Row& row, const Lanes& scales) noexcept {
     return {15.0f * quotients, products * quotients};
 }
 
-// Of all candidates that it is shown, the first of the largest gain.
+// The first candidate of the largest gain.
 struct Best {
     float scale = 1.0f;
     float gain = -1.0f;
@@ -86,7 +86,7 @@ struct Best {
     }
 };
 
-// A scale below the row's root mean square cuts off most of what there is, and one well above the
+// A scale below the row's root mean square cuts off most weights, and one well above the
 // largest magnitude leaves codes unused: 32 scales are tried from one to the other, in equal
 // ratios, then 16 around the best of these, which are improved twice. In rows of 256 and 512
 // weights the error is then within 0.01 % of the least of any scale, on average. The ratio is found

@@ -3,8 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
-// The two 16-bit floats, widened to float32, which is exact. `static`: each file that includes
-// this, whatever instruction set it is compiled for, keeps its own copy.
+// The two 16-bit floats, widened to float32, which is exact. `static`: each file that includes this
+// keeps its own copy, compiled for its own instruction set.
 namespace nibblevec {
 
 // bfloat16 is the upper half of a float32.
@@ -34,7 +34,7 @@ static inline float float32_from_float16(uint16_t half) noexcept {
     return magnitude;
 }
 
-// Of two bytes that need not be aligned.
+// The bytes need not be aligned.
 static inline float float32_from_float16_at(const uint8_t* bytes) noexcept {
     uint16_t half;
     memcpy(&half, bytes, sizeof half);

@@ -2,7 +2,7 @@
 //
 // A unit of 64 dimensions is two sub-blocks, in the low and the high nibbles of 32 bytes. Whether
 // a sub-block's sixteen weights are computed and looked up, or each weight from its code, is up to
-// the lanes (`Q4KLookup`): it depends on what looks up a float in sixteen.
+// the lanes (`Q4KLookup`): it depends on the instructions that look up a float in sixteen.
 
 struct Q4K {
     using Block = Q4KBlock;

@@ -4,11 +4,11 @@
 // a superblock is unpacked once for all of its tiles, and a tile's sums stay in registers for a
 // whole chunk, while each dimension still gets its rows in token order. Unpacking touches all rows
 // of a chunk at once, too fast for memory; so the sums of a chunk, which take longer, prefetch the
-// rows of the next. Both chunks and what is unpacked fit the first-level cache.
+// rows of the next. Both chunks and the unpacked blocks fit the first-level cache.
 //
-// `Format` tells:
+// `Format` has:
 //     Block     the bytes of a superblock
-//     Unpacked  what is prepared of it
+//     Unpacked  its scales and codes, prepared
 //     unpack    prepares the first `unit_count` units of 64 dimensions
 //     add_unit  adds 64 dimensions of a block, number `unit` of it, to sums in the order of the
 //               dimensions; if `kWeighted`, each decoded weight times `token_weight`

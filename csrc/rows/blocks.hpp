@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "rows/half.hpp"
 #include "rows/table_view.hpp"
 
 // Rows that are blocks of bytes, end to end. A format has a `Block` of its bytes, alignment 1, with
@@ -26,10 +27,18 @@ struct UnusableNumberOfTable {
     bool is_of_block;  // not of the row as a whole
 };
 
-// The one that is not finite of two, if any.
 static inline UnusableNumber unless_finite(const char* name, float value) noexcept {
-    const bool is_finite = value - value == 0.0f;
-    return {is_finite ? nullptr : name, value};
+    if (value - value == 0.0f) return {};
+    return {name, value};
+}
+
+// The float16 at `bytes`.
+static inline UnusableNumber unless_finite(const char* name, const uint8_t* bytes) noexcept {
+    constexpr unsigned kExponent = 0x7c00;  // all ones: an infinity or a NaN
+    uint16_t half;
+    memcpy(&half, bytes, sizeof half);
+    if ((half & kExponent) != kExponent) return {};
+    return {name, float32_from_float16(half)};
 }
 
 template <class Block>

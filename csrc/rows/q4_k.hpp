@@ -63,8 +63,8 @@ static inline void decode_block(const Q4KBlock& block, float* weights) noexcept 
 }
 
 static inline UnusableNumber unusable_number(const Q4KBlock& block) noexcept {
-    const UnusableNumber d = unless_finite("d", float32_from_float16_at(block.d));
-    return d.name ? d : unless_finite("dmin", float32_from_float16_at(block.dmin));
+    const UnusableNumber d = unless_finite("d", block.d);
+    return d.name ? d : unless_finite("dmin", block.dmin);
 }
 
 }  // namespace nibblevec

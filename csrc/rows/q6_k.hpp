@@ -44,7 +44,7 @@ static inline void decode_block(const Q6KBlock& block, float* weights) noexcept 
 }
 
 static inline UnusableNumber unusable_number(const Q6KBlock& block) noexcept {
-    return unless_finite("d", float32_from_float16_at(block.d));
+    return unless_finite("d", block.d);
 }
 
 }  // namespace nibblevec

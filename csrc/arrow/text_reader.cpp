@@ -5,7 +5,7 @@
 #include <system_error>
 #include <utility>
 
-#include "tokenizer/unicode.hpp"
+#include "text/utf8.hpp"
 
 namespace nibblevec {
 
@@ -47,7 +47,7 @@ TextView view_of(std::string_view text, size_t number, size_t max_characters) {
     if (text.size() <= max_characters) return view;  // no fewer bytes than characters
     check_utf8(view, number);  // of all, since the rest is not looked at again
     const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
-    view.length = unicode::bytes_of_characters(bytes, text.size(), max_characters);
+    view.length = utf8::bytes_of_characters(bytes, text.size(), max_characters);
     view.is_cut = view.length < text.size();
     return view;
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "tokenizer/unicode.hpp"
+#include "text/utf8.hpp"
 
 namespace nibblevec {
 
@@ -70,12 +70,9 @@ constexpr size_t kMaxDepth = 8;
 
 std::string cut_name(std::string_view name) {
     constexpr size_t kMaxShown = 80;
-    size_t shown = std::min(name.size(), kMaxShown);
-    // No part of a character.
-    while (shown > 0 && shown < name.size() &&
-           unicode::is_continuation(static_cast<uint8_t>(name[shown])))
-        --shown;
-    return std::string(name.substr(0, shown));
+    if (name.size() <= kMaxShown) return std::string(name);
+    const auto* bytes = reinterpret_cast<const uint8_t*>(name.data());
+    return std::string(name.substr(0, utf8::character_begin(bytes, kMaxShown)));
 }
 
 void append_type(const ArrowSchema& schema, size_t depth, std::string& words);

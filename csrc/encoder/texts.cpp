@@ -8,7 +8,7 @@
 #include <numeric>
 #include <string>
 
-#include "tokenizer/unicode.hpp"
+#include "text/utf8.hpp"
 
 namespace nibblevec {
 
@@ -69,7 +69,7 @@ size_t transcode(const TextView& text, size_t begin, size_t count, size_t number
             const uint32_t code_point = units[i];
             if constexpr (sizeof(Unit) > 1)
                 if (code_point - 0xd800 < 0x800) fail_at_surrogate<Unit>(text, begin + i, number);
-            next += unicode::encode(code_point, next);
+            next += utf8::encode(code_point, next);
         }
     }
     return static_cast<size_t>(next - utf8);
@@ -82,7 +82,7 @@ bool is_utf8(const TextView& text) { return text.is_ascii || text.width == kUtf8
 size_t append_utf8(const TextView& text, size_t begin, size_t count, size_t number, size_t used,
                    std::vector<uint8_t>& buffer) {
     const size_t unit_bytes =
-        is_utf8(text) ? 1 : std::min<size_t>(text.width + 1u, unicode::kMaxBytes);
+        is_utf8(text) ? 1 : std::min<size_t>(text.width + 1u, utf8::kMaxBytes);
     const size_t most = used + count * unit_bytes;
     if (buffer.size() < most) buffer.resize(most);
     uint8_t* utf8 = buffer.data() + used;
@@ -98,7 +98,7 @@ size_t append_utf8(const TextView& text, size_t begin, size_t count, size_t numb
 // `count` bytes from the one at `begin` on.
 void check_bytes(const TextView& text, size_t begin, size_t count, size_t number) {
     const size_t valid =
-        unicode::count_valid_bytes(static_cast<const uint8_t*>(text.data) + begin, count);
+        utf8::count_valid_bytes(static_cast<const uint8_t*>(text.data) + begin, count);
     if (valid < count) throw InvalidText(number, "is not UTF-8 at byte", begin + valid);
 }
 
@@ -151,7 +151,7 @@ Encoded encode_text(const Tokenizer& tokenizer, const Kernel& kernel, std::strin
         for (size_t part = 0; part < parts && read < text.length && sink.goes_on(); ++part) {
             size_t count = std::min(piece_characters, text.length - read);
             while (!bytes.empty() && read + count < text.length &&
-                   unicode::is_continuation(static_cast<uint8_t>(bytes[read + count])))
+                   utf8::is_continuation(static_cast<uint8_t>(bytes[read + count])))
                 ++count;
             if (is_unchecked) check_bytes(text, read, count, number);
             if (in_place) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "text/utf8.hpp"
 #include "tokenizer/unicode.hpp"
 #include "tokenizer/unicode_tables.hpp"
 
@@ -20,17 +21,16 @@ const uint8_t* bytes_of(std::string_view text) {
 
 // The character before `position`, which is not 0.
 uint8_t flags_before(std::string_view text, size_t position, size_t& begin) {
-    begin = position - 1;
-    while (unicode::is_continuation(bytes_of(text)[begin])) --begin;
+    begin = utf8::character_begin(bytes_of(text), position - 1);
     uint32_t code_point;
-    unicode::decode(bytes_of(text) + begin, code_point);
+    utf8::decode(bytes_of(text) + begin, code_point);
     return unicode::properties_of(code_point).flags;
 }
 
 // The character at `position`, which is not the end.
 uint8_t flags_after(std::string_view text, size_t position, size_t& end) {
     uint32_t code_point;
-    end = position + unicode::decode(bytes_of(text) + position, code_point);
+    end = position + utf8::decode(bytes_of(text) + position, code_point);
     return unicode::properties_of(code_point).flags;
 }
 
@@ -52,8 +52,8 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tok
 }
 
 bool AddedTokens::may_cut_behind(uint32_t code_point) const {
-    uint8_t bytes[unicode::kMaxBytes];
-    unicode::encode(code_point, bytes);
+    uint8_t bytes[utf8::kMaxBytes];
+    utf8::encode(code_point, bytes);
     return !contains_[bytes[0]] && !(unicode::properties_of(code_point).flags & seen_around_);
 }
 

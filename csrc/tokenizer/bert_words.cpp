@@ -6,6 +6,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "text/utf8.hpp"
 #include "tokenizer/unicode.hpp"
 #include "tokenizer/unicode_tables.hpp"
 
@@ -51,7 +52,7 @@ void sort_by_rank(std::vector<NormalCharacter>& marks, Pulse& pulse) {
 
 void append_utf8(uint32_t code_point, std::string& text) {
     uint8_t bytes[4];
-    const size_t count = unicode::encode(code_point, bytes);
+    const size_t count = utf8::encode(code_point, bytes);
     text.append(reinterpret_cast<const char*>(bytes), count);
 }
 
@@ -162,7 +163,7 @@ uint64_t BertWords::make_entry(uint32_t code_point) {
             uint8_t text[4 * kMaxTextCharacters];
             size_t byte_count = 0;
             for (const NormalCharacter& each : middle)
-                byte_count += unicode::encode(each.code_point, text + byte_count);
+                byte_count += utf8::encode(each.code_point, text + byte_count);
             if (byte_count <= kMaxTextBytes) {
                 uint64_t entry = alone ? kAlone : kText;
                 entry |= byte_count << 3 | (middle.size() - 1) << 6;
@@ -191,7 +192,7 @@ void BertWords::normalize(std::string_view text, std::string& normal, Pulse& pul
     const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
     for (size_t position = 0; position < text.size();) {
         uint32_t code_point;
-        const size_t byte_count = unicode::decode(bytes + position, code_point);
+        const size_t byte_count = utf8::decode(bytes + position, code_point);
         if (!pulse.beat(byte_count)) return;
         const uint64_t entry = entry_of(code_point);
         switch (static_cast<Kind>(entry & 7)) {
@@ -246,10 +247,8 @@ void BertWords::Reader::feed(std::string_view piece, bool ends_text) {
 
 // All that is left, or a window that does not end within a character.
 size_t BertWords::Reader::window_bytes() const {
-    size_t count = std::min(left_, WordBuffer::kWindowBytes);
-    if (count < left_)
-        while (unicode::is_continuation(text_[count])) --count;
-    return count;
+    if (left_ <= WordBuffer::kWindowBytes) return left_;
+    return utf8::character_begin(text_, WordBuffer::kWindowBytes);
 }
 
 bool BertWords::Reader::next() {
@@ -348,7 +347,7 @@ size_t BertWords::Reader::walk_characters(size_t position) {
     while (position < count_) {
         if (is_other(position)) {
             uint32_t code_point;
-            const size_t byte_count = unicode::decode(text_ + position, code_point);
+            const size_t byte_count = utf8::decode(text_ + position, code_point);
             take_character(text_ + position, byte_count, code_point);
             position += byte_count;
         } else if (is_word(position)) {
@@ -431,7 +430,7 @@ void BertWords::Reader::take(NormalCharacter character) {
         case Role::punctuation: {
             end_word();
             uint8_t bytes[4];
-            add_alone(bytes, unicode::encode(character.code_point, bytes));
+            add_alone(bytes, utf8::encode(character.code_point, bytes));
             return;
         }
         case Role::whitespace:
@@ -474,7 +473,7 @@ void BertWords::Reader::append(const uint8_t* bytes, size_t byte_count, size_t c
 
 void BertWords::Reader::append_code_point(uint32_t code_point) {
     uint8_t bytes[4];
-    append(bytes, unicode::encode(code_point, bytes), 1);
+    append(bytes, utf8::encode(code_point, bytes), 1);
 }
 
 void BertWords::Reader::add_alone(const uint8_t* bytes, size_t byte_count) {

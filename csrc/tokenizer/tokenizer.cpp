@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "tokenizer/unicode.hpp"
+#include "text/utf8.hpp"
 
 namespace nibblevec {
 
@@ -219,10 +219,9 @@ size_t Tokenizer::piece_end(std::string_view text) const {
     const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
     const size_t least = text.size() - std::min(text.size(), kSearchedBytes);
     for (size_t end = text.size(); end > least;) {
-        size_t begin = end - 1;
-        while (unicode::is_continuation(bytes[begin])) --begin;
+        const size_t begin = utf8::character_begin(bytes, end - 1);
         uint32_t code_point;
-        unicode::decode(bytes + begin, code_point);
+        utf8::decode(bytes + begin, code_point);
         if (may_cut_behind(code_point)) return end;
         end = begin;
     }

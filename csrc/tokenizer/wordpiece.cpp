@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstring>
 
-#include "tokenizer/unicode.hpp"
+#include "text/utf8.hpp"
 
 namespace nibblevec {
 
@@ -95,7 +95,7 @@ WordPiece::WordPiece(std::span<const std::string_view> tokens, std::span<const u
         const size_t byte_count = token.bytes.size();
         if (byte_count > WordEntry::kMaxBytes) continue;
         std::memcpy(word, token.bytes.data(), byte_count);
-        if (unicode::count_characters(word, byte_count) <= settings_.max_input_chars_per_word)
+        if (utf8::count_characters(word, byte_count) <= settings_.max_input_chars_per_word)
             whole_words_.insert(WordTable::key_of(word, byte_count), {&token.value, 1});
     }
     first_root_ = trie_.add(std::move(first));
@@ -107,9 +107,8 @@ WordPiece::WordPiece(std::span<const std::string_view> tokens, std::span<const u
 size_t WordPiece::match(const uint8_t* word, size_t byte_count, uint32_t* ids, Pulse& pulse) const {
     ids[0] = settings_.unknown_id;
     const size_t max_characters = settings_.max_input_chars_per_word;
-    if (byte_count > max_characters &&
-        (byte_count > unicode::kMaxBytes * max_characters ||
-         unicode::count_characters(word, byte_count) > max_characters))
+    if (byte_count > max_characters && (byte_count > utf8::kMaxBytes * max_characters ||
+                                        utf8::count_characters(word, byte_count) > max_characters))
         return 1;
     size_t count = 0;
     LongKeys::Window window;

@@ -2,7 +2,7 @@
 
 #include <stdint.h>
 
-#include "encoder/call.hpp"
+#include "threads/call.hpp"
 
 namespace nibblevec {
 

@@ -11,7 +11,7 @@
 
 #include "arrow/c_data.hpp"
 #include "arrow/text_array.hpp"
-#include "encoder/call.hpp"
+#include "threads/call.hpp"
 #include "encoder/texts.hpp"
 
 namespace nibblevec {

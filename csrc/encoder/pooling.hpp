@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "encoder/call.hpp"
+#include "threads/call.hpp"
 #include "kernel/kernel.hpp"
 
 namespace nibblevec {

@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-#include "encoder/call.hpp"
+#include "threads/call.hpp"
 #include "encoder/pooling.hpp"
 #include "encoder/texts.hpp"
 #include "encoder/token_rules.hpp"

@@ -1,4 +1,4 @@
-#include "encoder/call.hpp"
+#include "threads/call.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "encoder/float_environment.hpp"
+#include "threads/float_environment.hpp"
 
 namespace nibblevec {
 

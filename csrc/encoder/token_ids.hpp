@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "encoder/call.hpp"
+#include "threads/call.hpp"
 #include "kernel/kernel.hpp"
 #include "tokenizer/tokenizer.hpp"
 

@@ -45,28 +45,28 @@ BagPooler::BagPooler(const Kernel& kernel, const TableView& table, const BagHead
       sum_(head.own_dims == head.dims ? 0 : head.own_dims),
       wide_sum_(head.wide_sums ? head.own_dims : 0) {}
 
-void BagPooler::add(const Tokens& tokens, const double* wide_weights, float* row) {
+void BagPooler::add(const Tokens& tokens, const double* wide_weights, float* vector) {
     if (head_.wide_sums)
         add_wide(tokens, wide_weights);
     else if (wide_weights)
-        add_weighted(tokens, wide_weights, sum_of(row));
+        add_weighted(tokens, wide_weights, sum_of(vector));
     else
-        sum_rows_(table_, tokens, head_.own_dims, token_count_ > 0, sum_of(row));
+        sum_rows_(table_, tokens, head_.own_dims, token_count_ > 0, sum_of(vector));
     token_count_ += tokens.count;
 }
 
-void BagPooler::finish(float* row) {
-    float* sum = sum_of(row);
+void BagPooler::finish(float* vector) {
+    float* sum = sum_of(vector);
     HeadView own = head_.own;
     if (head_.wide_sums) {
         round_wide_mean(sum);
         own.mean = false;
     }
     kernel_.apply_head(own, token_count_, head_.own_dims, sum);
-    if (sum != row) std::memcpy(row, sum, head_.dims * sizeof(float));
+    if (sum != vector) std::memcpy(vector, sum, head_.dims * sizeof(float));
     if (head_.normalize_after)
         kernel_.apply_head({nullptr, nullptr, nullptr, /*mean=*/false, Norm::torch}, 0, head_.dims,
-                           row);
+                           vector);
     token_count_ = 0;
 }
 
@@ -97,7 +97,7 @@ void BagPooler::round_wide_mean(float* mean) {
     for (size_t dim = 0; dim < wide_sum_.size(); ++dim) {
         const double exact = wide_sum_[dim] / divisor;
         mean[dim] = static_cast<float>(exact);
-        // What is to be rounded to float16 after this must not be rounded to the middle between
+        // A mean that is rounded to float16 after this must not be rounded to the middle between
         // two of them: a result that is not exact gets an odd last bit ("round to odd").
         if (table_.format == RowFormat::float16 && static_cast<double>(mean[dim]) != exact) {
             uint32_t bits;
@@ -112,7 +112,7 @@ void BagPooler::round_wide_mean(float* mean) {
 }
 
 void pool_bags(const Kernel& kernel, const TableView& table, const BagHead& head, const Bags& bags,
-               size_t threads, Interruption& interruption, float* rows) {
+               size_t threads, Interruption& interruption, float* vectors) {
     if (bags.bag_count == 0) return;
 
     const auto id_end = static_cast<size_t>(bags.offsets[bags.bag_count]);
@@ -120,27 +120,26 @@ void pool_bags(const Kernel& kernel, const TableView& table, const BagHead& head
     const auto pool_bag = [&](size_t bag, BagPooler& pooler) {
         const auto begin = static_cast<size_t>(bags.offsets[bag]);
         const auto token_count = static_cast<size_t>(bags.offsets[bag + 1]) - begin;
-        float* row = rows + bag * head.dims;
+        float* vector = vectors + bag * head.dims;
         size_t done = 0;
         do {
             const size_t piece = std::min(token_count - done, kPieceTokens);
             const size_t at = begin + done;
             const float* weights = bags.weights ? bags.weights + at : nullptr;
             const double* wide_weights = bags.wide_weights ? bags.wide_weights + at : nullptr;
-            pooler.add({bags.ids + at, weights, piece, id_end - at - piece}, wide_weights, row);
+            pooler.add({bags.ids + at, weights, piece, id_end - at - piece}, wide_weights, vector);
             done += piece;
         } while (done < token_count && !interruption.requested());
-        pooler.finish(row);
+        pooler.finish(vector);
     };
 
     const auto all_tokens = static_cast<double>(bags.offsets[bags.bag_count] - bags.offsets[0]);
     const double nanoseconds =
         pooling_nanoseconds(all_tokens, static_cast<double>(bags.bag_count), head.own_dims);
-    const size_t block_count = (bags.bag_count + kBlockBags - 1) / kBlockBags;
-    run_blocks(block_count, useful_threads(nanoseconds, threads), interruption, [&](size_t block) {
+    const size_t useful = useful_threads(nanoseconds, threads);
+    run_blocks(bags.bag_count, kBlockBags, useful, interruption, [&](size_t begin, size_t end) {
         BagPooler pooler(kernel, table, head);
-        const size_t end = std::min(bags.bag_count, (block + 1) * kBlockBags);
-        for (size_t bag = block * kBlockBags; bag < end; ++bag) pool_bag(bag, pooler);
+        for (size_t bag = begin; bag < end; ++bag) pool_bag(bag, pooler);
     });
 }
 

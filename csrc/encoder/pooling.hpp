@@ -5,8 +5,8 @@
 
 #include <vector>
 
-#include "threads/call.hpp"
 #include "kernel/kernel.hpp"
+#include "threads/call.hpp"
 
 namespace nibblevec {
 
@@ -20,18 +20,18 @@ struct Bags {
     size_t bag_count;
 };
 
-// How the rows of a bag become its vector. Borrowed. A model that scales its vectors itself does so
+// How a bag's rows become its vector. Borrowed. A model that scales its vectors itself does so
 // over all of its dims; the caller's scaling comes after truncation.
 struct BagHead {
-    // `own.norm` is the model's, `normalize` the caller's wish.
+    // `own.norm` is of the model, `normalize` of the caller.
     BagHead(const HeadView& own, size_t dim, size_t dims, bool normalize, bool wide_sums = false);
 
     HeadView own;
     size_t own_dims;       // summed, and given to `own`
     size_t dims;           // kept of them
-    bool normalize_after;  // what is kept is scaled once more
-    // Rows are weighted, added and divided in float64, and then rounded: what NumPy does, and so
-    // Model2Vec, where a table or its weights are float64. In plain code; the rest has no need.
+    bool normalize_after;  // those that are kept are scaled once more
+    // Rows are weighted, added and divided in float64, and then rounded, as NumPy does, and so
+    // Model2Vec, where a table or its weights are float64. In plain code: it is rare.
     bool wide_sums;
 };
 
@@ -40,15 +40,15 @@ class BagPooler {
   public:
     BagPooler(const Kernel& kernel, const TableView& table, const BagHead& head);
 
-    // Adds tokens to the bag that becomes `row`, float32 [head.dims]. A row times a wide weight is
-    // rounded once, to float32, unless sums are wide.
-    void add(const Tokens& tokens, const double* wide_weights, float* row);
+    // Adds tokens to the bag that becomes `vector`, float32 [head.dims]. A row times a wide weight
+    // is rounded once, to float32, unless sums are wide.
+    void add(const Tokens& tokens, const double* wide_weights, float* vector);
 
     // Ends the bag.
-    void finish(float* row);
+    void finish(float* vector);
 
   private:
-    float* sum_of(float* row) { return sum_.empty() ? row : sum_.data(); }
+    float* sum_of(float* vector) { return sum_.empty() ? vector : sum_.data(); }
     void add_wide(const Tokens& tokens, const double* wide_weights);
     void add_weighted(const Tokens& tokens, const double* wide_weights, float* sum);
     void round_wide_mean(float* mean);
@@ -63,12 +63,12 @@ class BagPooler {
     std::vector<float> decoded_;
 };
 
-// Writes one row of `head.dims` floats a bag, end to end. Returns early, with the rest of the rows
-// unwritten, when the interruption is requested.
+// Writes a vector of `head.dims` floats for each bag, end to end. Returns early, with the rest of
+// the vectors unwritten, when the interruption is requested.
 void pool_bags(const Kernel& kernel, const TableView& table, const BagHead& head, const Bags& bags,
-               size_t threads, Interruption& interruption, float* rows);
+               size_t threads, Interruption& interruption, float* vectors);
 
-// What pooling takes, about, to see how many threads are worth their start.
+// About the time that pooling takes, to see how many threads are worth their start.
 double pooling_nanoseconds(double tokens, double bags, size_t dims);
 
 }  // namespace nibblevec

@@ -25,8 +25,9 @@ bool Interruption::requested() {
     return requested_.load(std::memory_order_relaxed);
 }
 
-void run_blocks(size_t block_count, size_t threads, Interruption& interruption,
-                const std::function<void(size_t block)>& work) {
+void run_blocks(size_t count, size_t block_size, size_t threads, Interruption& interruption,
+                const std::function<void(size_t begin, size_t end)>& work) {
+    const size_t block_count = count / block_size + (count % block_size != 0);
     std::atomic<size_t> next_block{0};
     std::mutex mutex;
     std::condition_variable one_ended;
@@ -37,8 +38,10 @@ void run_blocks(size_t block_count, size_t threads, Interruption& interruption,
         const DefaultFloatEnvironment environment;
         try {
             for (size_t block;
-                 !interruption.requested() && (block = next_block.fetch_add(1)) < block_count;)
-                work(block);
+                 !interruption.requested() && (block = next_block.fetch_add(1)) < block_count;) {
+                const size_t begin = block * block_size;
+                work(begin, begin + std::min(block_size, count - begin));
+            }
         } catch (...) {
             interruption.request();
             const std::lock_guard lock(mutex);

@@ -49,14 +49,20 @@ class Interruption {
     std::atomic<bool> requested_{false};
 };
 
-// Runs `work(block)` for every block below `block_count`, on this thread and up to `threads` - 1
-// more that live for this call. Blocks are taken in order, each by whoever is free. Every thread
-// works in the default floating-point environment. Rethrows the first exception of `work`; returns
-// early when the interruption is requested.
-void run_blocks(size_t block_count, size_t threads, Interruption& interruption,
-                const std::function<void(size_t block)>& work);
+// Runs `work(begin, end)` for 0..count in blocks of `block_size`, on this thread and up to
+// `threads` - 1 more that live for this call. Blocks are taken in order, each by the next thread
+// that is free. Every thread works in the default floating-point environment. Rethrows the first
+// exception of `work`; returns early when the interruption is requested.
+void run_blocks(size_t count, size_t block_size, size_t threads, Interruption& interruption,
+                const std::function<void(size_t begin, size_t end)>& work);
 
-// How many of `threads` are worth their start for work of this length.
+// The same for blocks of one.
+inline void run_blocks(size_t count, size_t threads, Interruption& interruption,
+                       const std::function<void(size_t i)>& work) {
+    run_blocks(count, 1, threads, interruption, [&](size_t begin, size_t) { work(begin); });
+}
+
+// Those of `threads` that are worth their start for work of this length.
 size_t useful_threads(double nanoseconds, size_t threads);
 
 }  // namespace nibblevec

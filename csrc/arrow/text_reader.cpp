@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "text/transcoding.hpp"
 #include "text/utf8.hpp"
 
 namespace nibblevec {
@@ -42,10 +43,11 @@ Owned<ArrowSchema> schema_of(ArrowArrayStream& stream) {
 }
 
 TextView view_of(std::string_view text, size_t number, size_t max_characters) {
-    TextView view{text.data(),        text.size(), kUtf8, /*is_ascii=*/false, /*is_cut=*/false,
+    TextView view{text.data(), text.size(), TextEncoding::unchecked_utf8, /*is_cut=*/false,
                   /*is_absent=*/false};
     if (text.size() <= max_characters) return view;  // no fewer bytes than characters
-    check_utf8(view, number);  // of all, since the rest is not looked at again
+    check_utf8(view, number);  // all of it, since the rest is not looked at again
+    view.encoding = TextEncoding::utf8;
     const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
     view.length = utf8::bytes_of_characters(bytes, text.size(), max_characters);
     view.is_cut = view.length < text.size();

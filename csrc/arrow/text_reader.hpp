@@ -11,8 +11,8 @@
 
 #include "arrow/c_data.hpp"
 #include "arrow/text_array.hpp"
+#include "text/text_view.hpp"
 #include "threads/call.hpp"
-#include "encoder/texts.hpp"
 
 namespace nibblevec {
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "encoder/texts.hpp"
+#include "text/text_view.hpp"
 
 namespace nibblevec {
 

@@ -1,6 +1,5 @@
 #include "encoder/vectors.hpp"
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <vector>
@@ -9,20 +8,20 @@ namespace nibblevec {
 
 namespace {
 
-// English has about so many in a token.
+// Of English, about.
 constexpr double kCharactersPerToken = 4.5;
 
 // About 0.2 ms of work: asking reads the clock, which is not for nothing beside a short text.
 constexpr size_t kCharactersBetweenAsking = size_t{1} << 15;
 
-// Turns the ids of a block of texts into its rows: all at once, unless they are so many that the
-// tokenizer hands them over in pieces.
+// Turns the ids of a block of texts into its vectors: all at once, unless there are more than
+// Tokenizer::kPieceIds, which the tokenizer hands over in pieces.
 class BlockPooler final : public IdSink {
   public:
-    BlockPooler(const VectorModel& model, float* rows, Interruption& interruption)
+    BlockPooler(const VectorModel& model, float* vectors, Interruption& interruption)
         : model_(model),
           pooler_(model.kernel, model.table, model.head),
-          row_(rows),
+          vector_(vectors),
           interruption_(interruption) {}
 
     // The ids from position `begin` on are those of the next text.
@@ -79,19 +78,19 @@ class BlockPooler final : public IdSink {
 
     void pool_text(const RowIds& rows, size_t begin, size_t end) {
         add_rows(rows, begin, end);
-        pooler_.finish(row_);
-        row_ += model_.head.dims;
+        pooler_.finish(vector_);
+        vector_ += model_.head.dims;
     }
 
     void add_rows(const RowIds& rows, size_t begin, size_t end) {
         const Tokens tokens{rows.ids.data() + begin, rows.weights ? rows.weights + begin : nullptr,
                             end - begin, rows.ids.size() - end};
-        pooler_.add(tokens, rows.wide_weights ? rows.wide_weights + begin : nullptr, row_);
+        pooler_.add(tokens, rows.wide_weights ? rows.wide_weights + begin : nullptr, vector_);
     }
 
     const VectorModel& model_;
     BagPooler pooler_;
-    float* row_;
+    float* vector_;  // of the next text
     Interruption& interruption_;
     std::array<size_t, kBlockTexts> begins_;
     size_t text_count_ = 0;
@@ -103,8 +102,8 @@ class BlockPooler final : public IdSink {
 }  // namespace
 
 size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
-                      size_t first_number, size_t threads, Interruption& interruption, float* rows,
-                      size_t piece_characters) {
+                      size_t first_number, size_t threads, Interruption& interruption,
+                      float* vectors, size_t piece_characters) {
     const double characters =
         characters_of(texts) + static_cast<double>(texts.size() * model.prompt.size());
     const double nanoseconds =
@@ -112,13 +111,11 @@ size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
                                                                  static_cast<double>(texts.size()),
                                                                  model.head.own_dims);
     std::atomic<size_t> cut_texts{0};
-    const size_t block_count = (texts.size() + kBlockTexts - 1) / kBlockTexts;
-    run_blocks(block_count, useful_threads(nanoseconds, threads), interruption, [&](size_t block) {
+    const size_t useful = useful_threads(nanoseconds, threads);
+    run_blocks(texts.size(), kBlockTexts, useful, interruption, [&](size_t begin, size_t end) {
         const Tokenizer::Borrowed borrowed(model.tokenizer);
         Tokenizer::Scratch& scratch = *borrowed;
-        const size_t begin = block * kBlockTexts;
-        const size_t end = std::min(texts.size(), begin + kBlockTexts);
-        BlockPooler pooler(model, rows + begin * model.head.dims, interruption);
+        BlockPooler pooler(model, vectors + begin * model.head.dims, interruption);
         size_t cut = 0;
         size_t characters_since_asked = 0;
         for (size_t i = begin; i < end; ++i) {

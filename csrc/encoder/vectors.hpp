@@ -5,16 +5,16 @@
 #include <span>
 #include <string_view>
 
-#include "threads/call.hpp"
 #include "encoder/pooling.hpp"
-#include "encoder/texts.hpp"
+#include "encoder/token_ids.hpp"
 #include "encoder/token_rules.hpp"
 #include "kernel/kernel.hpp"
+#include "threads/call.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace nibblevec {
 
-// What makes vectors out of texts. Borrowed. The tokenizer's ids are rows of the table, or become
+// Makes vectors of texts. Borrowed. The tokenizer's ids are rows of the table, or become
 // such by the rules.
 struct VectorModel {
     const Tokenizer& tokenizer;
@@ -26,12 +26,13 @@ struct VectorModel {
     std::string_view prompt;  // before each text; UTF-8
 };
 
-// Writes one row of `head.dims` floats a text, that of no tokens for an absent one, end to end: a
-// block of texts goes the whole way, from characters to rows, on one thread, then comes the next.
-// Returns how many texts were cut by truncation; early, with the rest of the rows unwritten, when
-// the interruption is requested. `first_number` is added to the number of a text in an error.
+// Writes a vector of `head.dims` floats for each text, end to end; an absent text gets that of no
+// tokens. A block of texts goes the whole way, from characters to vectors, on one thread, then
+// comes the next. Returns the number of texts that were cut by truncation; early, with the rest of
+// the vectors unwritten, when the interruption is requested. Texts are numbered from
+// `first_number` in errors.
 size_t encode_vectors(const VectorModel& model, std::span<const TextView> texts,
-                      size_t first_number, size_t threads, Interruption& interruption, float* rows,
-                      size_t piece_characters = kPieceCharacters);
+                      size_t first_number, size_t threads, Interruption& interruption,
+                      float* vectors, size_t piece_characters = kPieceCharacters);
 
 }  // namespace nibblevec

@@ -14,6 +14,7 @@
 
 #include "arrow/text_reader.hpp"
 #include "arrow/vector_array.hpp"
+#include "text/transcoding.hpp"
 
 namespace {
 

@@ -9,8 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "encoder/texts.hpp"
+#include "encoder/token_ids.hpp"
 #include "kernel/dispatch.hpp"
+#include "text/transcoding.hpp"
 #include "tokenizer/unicode.hpp"
 
 namespace {
@@ -67,8 +68,11 @@ struct Collected final : IdSink {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (size < 3) return 0;
     const Tokenizer& tokenizer = tokenizer_of(data[0] % kSettings);
-    const bool is_utf8 = data[1] % 4 == 3;
-    const auto width = static_cast<uint8_t>(is_utf8 ? 1u : 1u << data[1] % 4);
+    constexpr TextEncoding kEncodings[] = {TextEncoding::ucs1, TextEncoding::ucs2,
+                                           TextEncoding::ucs4, TextEncoding::unchecked_utf8};
+    constexpr size_t kWidths[] = {1, 2, 4, 1};
+    const TextEncoding encoding = kEncodings[data[1] % 4];
+    const size_t width = kWidths[data[1] % 4];
     Truncation truncation;
     if (data[1] & 0x80) truncation = {data[1] / 4u % 8u, (data[1] & 0x40) != 0};
     const size_t piece_characters = data[2] % 64u + 1;
@@ -81,13 +85,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (size > 0) std::memcpy(units.data(), data, length * width);
     if (width == 4)
         for (uint32_t& unit : units) unit %= unicode::kCodePoints;
-    bool is_ascii = width == 1 && !is_utf8;
+    bool is_ascii = encoding == TextEncoding::ucs1;
     for (size_t i = 0; i < length && is_ascii; ++i) is_ascii = data[i] < 0x80;
     const std::unique_ptr<uint8_t[]> exact(new uint8_t[length * width]);
     if (length > 0) std::memcpy(exact.get(), units.data(), length * width);
-    const TextView view{exact.get(),        length, is_utf8 ? kUtf8 : width, is_ascii,
-                        /*is_cut=*/false,
-                        /*is_absent=*/false};
+    const TextView view{exact.get(), length, is_ascii ? TextEncoding::utf8 : encoding,
+                        /*is_cut=*/false, /*is_absent=*/false};
 
     std::vector<uint32_t> first;
     bool is_first = true;

@@ -6,8 +6,8 @@
 
 namespace nibblevec {
 
-// The structs of the Arrow C data interface and C stream interface, byte for byte. Whoever holds
-// one calls its `release` once; a struct whose `release` is null was released, or moved elsewhere.
+// The structs of the Arrow C data interface and C stream interface, byte for byte. The holder
+// of one calls its `release` once; a struct whose `release` is null was released, or moved.
 // Source: https://arrow.apache.org/docs/format/CDataInterface.html and CStreamInterface.html
 struct ArrowSchema {
     const char* format;
@@ -44,7 +44,7 @@ struct ArrowArrayStream {
 
 inline constexpr int64_t kArrowNullable = 2;  // a flag of a schema
 
-// Holds what one of these structs holds, and releases it.
+// Owns the content of one of these structs, and releases it.
 template <class Struct>
 class Owned {
   public:

@@ -2,13 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <type_traits>
-
-#include "arrow/type_words.hpp"
 
 namespace nibblevec {
 
@@ -20,96 +17,30 @@ using Layout = TextType::Layout;
 constexpr uint64_t kMaxBufferBytes =
     std::min(uint64_t{1} << 57, uint64_t{std::numeric_limits<ptrdiff_t>::max()});
 
-// A view: length, then the text itself if it is so short, else its beginning, the number of a
-// buffer and an offset there.
+// A view: length, then the text itself if it is short, else its beginning, the number of a buffer
+// and an offset there.
 constexpr size_t kViewBytes = 16;
 constexpr int32_t kMaxInlineBytes = 12;
 
-template <typename Number>
-Number read(const uint8_t* numbers, size_t i) {
-    Number number;
-    std::memcpy(&number, numbers + i * sizeof number, sizeof number);
-    return number;
+// An element of a buffer, which need not be aligned.
+template <typename Element>
+Element read(const uint8_t* buffer, size_t i) {
+    Element element;
+    std::memcpy(&element, buffer + i * sizeof element, sizeof element);
+    return element;
 }
 
-[[noreturn]] void fail(const std::string& what, const std::string& problem) {
-    throw std::invalid_argument(what + ": " + problem);
-}
-
-// Schemas
-
-struct NamedLayout {
-    std::string_view format;
-    Layout layout;
-};
-constexpr NamedLayout kLayouts[] = {
-    {"n", Layout::null},       {"u", Layout::utf8}, {"U", Layout::large_utf8},
-    {"vu", Layout::utf8_view}, {"z", Layout::utf8}, {"Z", Layout::large_utf8},
-    {"vz", Layout::utf8_view},
-};
-
-void check_present(const ArrowSchema* schema, const char* what) {
-    if (schema == nullptr) fail(what, "it is missing");
-    if (schema->release == nullptr) fail(what, "it is released");
-    if (schema->format == nullptr) fail(what, "it has no format");
-}
-
-// The size of each text of the format "w:size". (Without bytes nothing would bound their number.)
-std::optional<size_t> fixed_size(std::string_view format) {
-    if (!format.starts_with("w:")) return std::nullopt;
-    int32_t size = 0;
-    const char* end = format.data() + format.size();
-    const auto [stop, error] = std::from_chars(format.data() + 2, end, size);
-    if (error != std::errc() || stop != end || size < 1) return std::nullopt;
-    return static_cast<size_t>(size);
-}
-
-// `column` is the whole of which `schema` is the type, or the type of the dictionary.
-TextType layout_of(const ArrowSchema& schema, const ArrowSchema& column, const std::string& what) {
-    const std::string_view format = schema.format;
-    // Bytes of an extension type, such as those of a UUID, are no text even where they are UTF-8.
-    const bool is_bytes = format.ends_with('z') || format.ends_with('Z') || format.starts_with("w");
-    if (!is_bytes || !extension_name(schema)) {
-        for (const NamedLayout& known : kLayouts)
-            if (known.format == format) return {known.layout};
-        if (const auto size = fixed_size(format)) return {Layout::fixed_size, *size};
-    }
-    throw NotTexts(
-        what + " is " + type_in_words(column) +
-        ", not text; expected string, large_string, string_view, binary that is UTF-8, or"
-        " a dictionary of these");
-}
-
-// `what` names it in errors.
-TextType text_type_of(const ArrowSchema& schema, const std::string& what) {
-    if (schema.dictionary == nullptr) return layout_of(schema, schema, what);
-    check_present(schema.dictionary, "Arrow schema of the dictionary");
-    // Signed ones are small letters.
-    constexpr std::string_view kIndices = "cCsSiIlL";
-    const std::string_view format = schema.format;
-    const size_t place = format.size() == 1 ? kIndices.find(format) : std::string_view::npos;
-    if (place == std::string_view::npos)
-        fail("Arrow schema", "a dictionary with indices of the format " + quoted(schema.format));
-    if (schema.dictionary->dictionary != nullptr)
-        throw NotTexts(what + " is " + type_in_words(schema) + ", a dictionary of dictionaries");
-    TextType type = layout_of(*schema.dictionary, schema, what);
-    type.index_width = static_cast<uint8_t>(1u << place / 2);
-    type.index_is_signed = place % 2 == 0;
-    return type;
-}
-
-// Arrays
-
-// Throws unless so many elements may lie there.
+// Throws unless `count` elements of `width` bytes may lie there.
 void check_buffer(const void* buffer, uint64_t count, uint64_t width, const char* what,
                   const char* name) {
     if (count == 0) return;
-    if (buffer == nullptr) fail(what, std::string("its ") + name + " are missing");
+    if (buffer == nullptr) throw_malformed(what, std::string("its ") + name + " are missing");
     const auto address = reinterpret_cast<uintptr_t>(buffer);
     const uint64_t most =
         std::min<uint64_t>(kMaxBufferBytes, std::numeric_limits<uintptr_t>::max() - address);
     if (count > most / width)
-        fail(what, std::to_string(count) + " " + name + " are more than there are addresses");
+        throw_malformed(what,
+                        std::to_string(count) + " " + name + " are more than there are addresses");
 }
 
 size_t count_nulls(const Slots& slots) {
@@ -130,33 +61,34 @@ size_t count_nulls(const Slots& slots) {
 // The slots of an array whose first buffer, if there is one, tells which of them are null.
 Slots checked_slots(const ArrowArray& array, const char* what, int64_t least_buffers,
                     int64_t most_buffers) {
-    if (array.release == nullptr) fail(what, "it is released");
-    if (array.length < 0) fail(what, "its length is " + std::to_string(array.length));
-    if (array.offset < 0) fail(what, "its offset is " + std::to_string(array.offset));
+    if (array.release == nullptr) throw_malformed(what, "it is released");
+    if (array.length < 0) throw_malformed(what, "its length is " + std::to_string(array.length));
+    if (array.offset < 0) throw_malformed(what, "its offset is " + std::to_string(array.offset));
     // From here on neither the sum nor one more overflows.
     const auto begin = static_cast<uint64_t>(array.offset);
     const auto count = static_cast<uint64_t>(array.length);
     if (begin > kMaxBufferBytes || count > kMaxBufferBytes - begin)
-        fail(what,
-             "its offset is " + std::to_string(begin) + ", its length " + std::to_string(count));
+        throw_malformed(what, "its offset is " + std::to_string(begin) + ", its length " +
+                                  std::to_string(count));
     if (array.n_buffers < least_buffers || array.n_buffers > most_buffers)
-        fail(what, "it has " + std::to_string(array.n_buffers) + " buffers");
-    if (array.n_buffers > 0 && array.buffers == nullptr) fail(what, "its buffers are missing");
+        throw_malformed(what, "it has " + std::to_string(array.n_buffers) + " buffers");
+    if (array.n_buffers > 0 && array.buffers == nullptr)
+        throw_malformed(what, "its buffers are missing");
     if (array.null_count < -1 || array.null_count > array.length)
-        fail(what, "its null_count is " + std::to_string(array.null_count) + ", its length " +
-                       std::to_string(count));
+        throw_malformed(what, "its null_count is " + std::to_string(array.null_count) +
+                                  ", its length " + std::to_string(count));
     Slots slots{nullptr, static_cast<size_t>(begin), static_cast<size_t>(count)};
     if (least_buffers > 0) slots.validity = static_cast<const uint8_t*>(array.buffers[0]);
     return slots;
 }
 
-// To be called when the other buffers are known to have room for so many slots: all of the bitmap
-// is read.
+// To be called when the other buffers are known to have room for these slots: all of the bitmap is
+// read.
 void check_null_count(const ArrowArray& array, const Slots& slots, const char* what) {
     const size_t nulls = count_nulls(slots);
     if (array.null_count >= 0 && static_cast<size_t>(array.null_count) != nulls)
-        fail(what, "its null_count is " + std::to_string(array.null_count) + ", but " +
-                       std::to_string(nulls) + " are null");
+        throw_malformed(what, "its null_count is " + std::to_string(array.null_count) + ", but " +
+                                  std::to_string(nulls) + " are null");
 }
 
 // Those of a child that its structs take up.
@@ -164,51 +96,22 @@ Slots narrowed(const Slots& slots, const Slots* structs, const char* what) {
     if (structs == nullptr) return slots;
     const size_t end = structs->begin + structs->count;
     if (end > slots.count)
-        fail(what, "its length is " + std::to_string(slots.count) + ", that of its structs " +
-                       std::to_string(end));
+        throw_malformed(what, "its length is " + std::to_string(slots.count) +
+                                  ", that of its structs " + std::to_string(end));
     return {slots.validity, slots.begin + structs->begin, structs->count};
 }
 
 const ArrowArray& checked_child(const ArrowArray& array, const TextColumn& column) {
     const char* what = "Arrow struct";
     if (array.n_children < 0 || static_cast<uint64_t>(array.n_children) != column.child_count)
-        fail(what, "it has " + std::to_string(array.n_children) + " children, its schema " +
-                       std::to_string(column.child_count));
+        throw_malformed(what, "it has " + std::to_string(array.n_children) +
+                                  " children, its schema " + std::to_string(column.child_count));
     if (array.children == nullptr || array.children[*column.child] == nullptr)
-        fail(what, "its child is missing");
+        throw_malformed(what, "its child is missing");
     return *array.children[*column.child];
 }
 
 }  // namespace
-
-TextColumn find_text_column(const ArrowSchema& schema, std::optional<std::string_view> name) {
-    const char* what = "Arrow schema";
-    check_present(&schema, what);
-    const bool is_struct = std::string_view(schema.format) == "+s" && schema.dictionary == nullptr;
-    if (!is_struct) {
-        if (name) fail(what, "a column is named, but there are none");
-        return {text_type_of(schema, "the Arrow array"), std::nullopt, 0};
-    }
-    if (schema.n_children < 0)
-        fail(what, "it has " + std::to_string(schema.n_children) + " children");
-    const auto child_count = static_cast<size_t>(schema.n_children);
-    if (child_count > 0 && schema.children == nullptr) fail(what, "its children are missing");
-    std::optional<size_t> found;
-    std::string names = child_count == 0 ? "none" : "";
-    for (size_t i = 0; i < child_count; ++i) {
-        const ArrowSchema* child = schema.children[i];
-        check_present(child, "Arrow schema of a column");
-        const char* child_name = child->name == nullptr ? "" : child->name;
-        constexpr size_t kMaxShown = 400;
-        if (names.size() < kMaxShown) names += (i == 0 ? "" : ", ") + quoted(child_name);
-        if (!name || *name != child_name) continue;
-        if (found) fail(what, "two columns are named " + quoted(child_name));
-        found = i;
-    }
-    if (!name) fail(what, "no column is named, there are " + names);
-    if (!found) fail(what, "no column has the name " + quoted(*name) + ", there are " + names);
-    return {text_type_of(*schema.children[*found], "column " + quoted(*name)), found, child_count};
-}
 
 TextValues::TextValues(const TextType& type, const ArrowArray& array, const Slots* structs,
                        const char* what)
@@ -243,7 +146,7 @@ TextValues::TextValues(const TextType& type, const ArrowArray& array, const Slot
         view_buffer_sizes_ = static_cast<const uint8_t*>(sizes);
         for (size_t i = 0; i < view_buffers_.size(); ++i) {
             const auto size = read<int64_t>(view_buffer_sizes_, i);
-            if (size < 0) fail(what, "a buffer of " + std::to_string(size) + " bytes");
+            if (size < 0) throw_malformed(what, "a buffer of " + std::to_string(size) + " bytes");
             check_buffer(view_buffers_[i], static_cast<uint64_t>(size), 1, what, "bytes");
         }
         return;
@@ -255,7 +158,8 @@ TextValues::TextValues(const TextType& type, const ArrowArray& array, const Slot
     check_null_count(array, all, what);
     first_offset_ = offset_at(0);
     last_offset_ = offset_at(slots_.count);
-    if (first_offset_ < 0) fail(what, "its first offset is " + std::to_string(first_offset_));
+    if (first_offset_ < 0)
+        throw_malformed(what, "its first offset is " + std::to_string(first_offset_));
     if (last_offset_ > first_offset_)
         check_buffer(data_, static_cast<uint64_t>(last_offset_), 1, what, "bytes");
 }
@@ -267,7 +171,7 @@ int64_t TextValues::offset_at(size_t i) const {
 
 void TextValues::check(size_t i, const char* what, size_t number) const {
     const auto fail_here = [&](const std::string& problem) {
-        fail(std::string(what) + " " + std::to_string(number), problem);
+        throw_malformed(std::string(what) + " " + std::to_string(number), problem);
     };
     switch (type_.layout) {
         case Layout::null:
@@ -354,7 +258,7 @@ TextArray::TextArray(const TextColumn& column, const ArrowArray& array) : type_(
         check_buffer(texts->buffers[1], all.begin + all.count, type_.index_width, what, "indices");
     check_null_count(*texts, all, what);
     index_bytes_ = static_cast<const uint8_t*>(texts->buffers[1]);
-    if (texts->dictionary == nullptr) fail(what, "its dictionary is missing");
+    if (texts->dictionary == nullptr) throw_malformed(what, "its dictionary is missing");
     values_ = TextValues(type_, *texts->dictionary, nullptr, "Arrow dictionary");
     if (structs != nullptr) check_null_count(array, structs_, "Arrow struct");
 }
@@ -366,11 +270,12 @@ void TextArray::check(size_t begin, size_t end, size_t first_number) const {
         } else if (!structs_.is_null(i) && !indices_.is_null(i)) {
             const uint64_t index = index_at(i);
             if (index >= values_.slots().count)
-                fail("text " + std::to_string(first_number + i),
-                     "its index is " +
-                         (type_.index_is_signed ? std::to_string(static_cast<int64_t>(index))
-                                                : std::to_string(index)) +
-                         ", its dictionary has " + std::to_string(values_.slots().count));
+                throw_malformed(
+                    "text " + std::to_string(first_number + i),
+                    "its index is " +
+                        (type_.index_is_signed ? std::to_string(static_cast<int64_t>(index))
+                                               : std::to_string(index)) +
+                        ", its dictionary has " + std::to_string(values_.slots().count));
             values_.check(static_cast<size_t>(index), "text of the dictionary",
                           static_cast<size_t>(index));
         }

@@ -3,42 +3,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <optional>
 #include <span>
-#include <stdexcept>
 #include <string_view>
 
 #include "arrow/c_data.hpp"
+#include "arrow/text_column.hpp"
 
 namespace nibblevec {
-
-// What a producer gives is sound as far as can be seen, but no texts. Where it is not sound,
-// std::invalid_argument is thrown.
-class NotTexts : public std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-// How an array keeps its texts. Bytes that are said to be UTF-8 (string) and such that are not
-// (binary) are kept alike, and checked alike.
-struct TextType {
-    enum class Layout : uint8_t { null, utf8, large_utf8, utf8_view, fixed_size };
-
-    Layout layout;
-    size_t text_bytes = 0;    // of each text, where these have a fixed size
-    uint8_t index_width = 0;  // bytes of an index into a dictionary; 0: there is none
-    bool index_is_signed = false;
-};
-
-// Where the texts are in what a producer gives: in a child of its structs, or there itself.
-struct TextColumn {
-    TextType type;
-    std::optional<size_t> child;
-    size_t child_count;
-};
-
-// The column of this name; without a name the schema is that of the texts themselves. Throws
-// NotTexts, and std::invalid_argument where there is no such column, too.
-TextColumn find_text_column(const ArrowSchema& schema, std::optional<std::string_view> name);
 
 // A range of the slots of an array, and which of them are null. Borrowed.
 struct Slots {
@@ -62,18 +33,18 @@ class TextValues {
 
     const Slots& slots() const { return slots_; }
 
-    // Throws unless the text lies where it may; to be called for what is used. `what` and `number`
-    // name it in errors.
+    // Throws unless the text lies where it may; to be called for each text that is used. `what` and
+    // `number` name it in errors.
     void check(size_t i, const char* what, size_t number) const;
 
     bool are_all_null() const { return type_.layout == TextType::Layout::null; }
 
-    // Of what is checked.
+    // Of texts that are checked.
     bool may_hold_nulls() const { return are_all_null() || slots_.validity != nullptr; }
     bool is_null(size_t i) const { return are_all_null() || slots_.is_null(i); }
-    std::string_view text(size_t i) const;  // of what is not null; any bytes
+    std::string_view text(size_t i) const;  // of one that is not null; any bytes
 
-    // At most so many bytes of text lie outside of the slots.
+    // An upper bound of the bytes of text that lie outside of the slots.
     size_t outside_bytes() const;
 
   private:
@@ -91,20 +62,20 @@ class TextValues {
 
 // The texts of an array of a column. Borrowed.
 //
-// All is checked that the interface tells: it gives the sizes of no buffers but those that views
-// lead into. An offset that is too large, or a validity bitmap that is too short, cannot be seen.
+// All that the interface tells is checked. It gives no size of a buffer but of those that views
+// lead into: an offset that is too large, or a validity bitmap that is too short, cannot be seen.
 class TextArray {
   public:
     TextArray(const TextColumn& column, const ArrowArray& array);
 
     size_t count() const { return slots().count; }
 
-    // Whether there is anything but a length, which may be any, that leads to no memory.
+    // Whether memory belongs to the length. An array of nulls may have any length.
     bool has_buffers() const { return is_encoded() || !values_.are_all_null(); }
 
-    // To be called for all before anything else, if there are buffers. Texts are numbered from
-    // `first_number` in errors. Of a dictionary, which each of many arrays may bring along, only
-    // what is used is looked at.
+    // To be called for all texts before they are read, if there are buffers. Texts are numbered
+    // from `first_number` in errors. Each of many arrays may bring its dictionary along: only the
+    // entries that are used are checked.
     void check(size_t begin, size_t end, size_t first_number) const;
 
     bool may_hold_nulls() const {
@@ -112,7 +83,7 @@ class TextArray {
                values_.may_hold_nulls();
     }
     bool is_null(size_t i) const;
-    std::string_view text(size_t i) const;  // of what is not null; any bytes
+    std::string_view text(size_t i) const;  // of one that is not null; any bytes
     size_t outside_bytes() const { return values_.outside_bytes(); }
 
   private:

@@ -36,7 +36,7 @@ Owned<ArrowSchema> schema_of(ArrowArrayStream& stream) {
     Owned<ArrowSchema> schema;
     if (const int code = keep_thread([&] { return stream.get_schema(&stream, &*schema); });
         code != 0) {
-        *schema = {};  // it is whatever the producer left there
+        *schema = {};  // the producer may have left anything there
         fail(stream, code);
     }
     return schema;

@@ -11,6 +11,7 @@
 
 #include "arrow/c_data.hpp"
 #include "arrow/text_array.hpp"
+#include "arrow/text_column.hpp"
 #include "text/text_view.hpp"
 #include "threads/call.hpp"
 
@@ -24,10 +25,10 @@ class ProducerFailed : public std::runtime_error {
     int code;
 };
 
-// Whether a text that is null stays so, or counts as an empty one.
+// Whether a null stays one, or counts as an empty text.
 enum class Nulls { keep, empty };
 
-// Arrays of texts that came one after the other, checked.
+// Arrays of texts that follow one another, checked.
 class TextBatch {
   public:
     TextBatch(size_t first_number, Nulls nulls) : first_number_(first_number), nulls_(nulls) {}
@@ -37,7 +38,7 @@ class TextBatch {
 
     size_t count() const { return count_; }
     size_t outside_bytes() const { return outside_bytes_; }
-    // What the first text is called in errors.
+    // The number of the first text in errors.
     size_t first_number() const { return first_number_; }
 
     // The first text from `begin` on that is null, and stays so.
@@ -62,7 +63,7 @@ class TextBatch {
     Nulls nulls_;
 };
 
-// Reads the texts of a column from an array or a stream, of which it takes over all.
+// Reads the texts of a column from an array or a stream, which it takes over whole.
 class TextReader {
   public:
     using ColumnName = std::optional<std::string_view>;
@@ -71,11 +72,11 @@ class TextReader {
     TextReader(Owned<ArrowSchema> schema, Owned<ArrowArray> array, ColumnName column, Nulls nulls);
     TextReader(Owned<ArrowArrayStream> stream, ColumnName column, Nulls nulls);
 
-    // As many arrays as make up a batch; null if there are no more texts, or when the interruption
-    // is requested. Throws std::invalid_argument, ProducerFailed.
+    // The arrays that make up a batch; null if there are no more texts, or when the interruption is
+    // requested. Throws std::invalid_argument, ProducerFailed.
     std::unique_ptr<TextBatch> read(Interruption& interruption);
 
-    // So many texts, or bytes of text, are worth a call for themselves, however small the arrays.
+    // Texts, or bytes of text, that are worth a call, however small the arrays.
     static constexpr size_t kBatchTexts = size_t{1} << 14;
     static constexpr size_t kBatchBytes = size_t{1} << 26;
 

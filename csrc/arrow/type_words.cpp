@@ -65,7 +65,7 @@ constexpr Words kNested[] = {
     {"+r", "run_end_encoded"},
 };
 
-constexpr size_t kMaxWords = 200;  // bytes; a little more, as the last of them are not cut
+constexpr size_t kMaxWords = 200;  // bytes; a little more, as the last words are not cut
 constexpr size_t kMaxDepth = 8;
 
 std::string cut_name(std::string_view name) {

@@ -9,8 +9,8 @@
 namespace nibblevec {
 
 // The type of a schema in the words of pyarrow, such as "double (float64)" or "list<string>". For
-// errors: long ones are cut, and what contradicts the specification is shown as it is. The schema
-// and its format must be there.
+// errors: long ones are cut, and a format that the specification does not have is shown as it is.
+// The schema and its format must not be null.
 std::string type_in_words(const ArrowSchema& schema);
 
 // The name of an extension type, if the schema is of one.

@@ -18,11 +18,11 @@ namespace nibblevec {
 
 namespace {
 
-// What Arrow recommends for buffers.
+// As Arrow recommends for buffers.
 constexpr std::align_val_t kAlignment{64};
 
-// A page fault for each 4 KB, two rows, takes longer than the head of a vector: ask for huge pages,
-// from the size on where NumPy does.
+// A page fault for each 4 KB, two vectors, takes longer than the head of a vector: ask for huge
+// pages, from the size on where NumPy does.
 void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] size_t byte_count) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     constexpr size_t kWorthAsking = size_t{1} << 22;
@@ -34,7 +34,7 @@ void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] size_t b
 #endif
 }
 
-// What an exported schema points to. Its child is a struct of its own: a consumer may move it out,
+// The content of an exported schema. Its child is a struct of its own: a consumer may move it out,
 // and release the rest.
 struct SchemaContent {
     std::string format;
@@ -50,7 +50,7 @@ void release_schema(ArrowSchema* schema) {
     schema->release = nullptr;
 }
 
-// What an exported array, or the child of one, points to.
+// The content of an exported array, or of the child of one.
 struct ArrayContent {
     std::shared_ptr<const VectorRows> rows;
     std::vector<int32_t> offsets;
@@ -65,13 +65,13 @@ void release_array(ArrowArray* array) {
     array->release = nullptr;
 }
 
-// Some of the rows; `begin` is a multiple of 8, for the sake of the bitmap.
+// `count` vectors from `begin` on, a multiple of 8 for the sake of the bitmap.
 void export_rows(const std::shared_ptr<const VectorRows>& rows, ListType type, size_t begin,
                  size_t count, ArrowArray& array) {
     const size_t dims = rows->dims();
-    auto numbers = std::make_unique<ArrayContent>();
-    numbers->rows = rows;
-    numbers->buffers = {nullptr, rows->data() + begin * dims};
+    auto values = std::make_unique<ArrayContent>();
+    values->rows = rows;
+    values->buffers = {nullptr, rows->data() + begin * dims};
     auto lists = std::make_unique<ArrayContent>();
     lists->rows = rows;
     lists->buffers[0] = rows->validity() == nullptr ? nullptr : rows->validity() + begin / 8;
@@ -82,8 +82,8 @@ void export_rows(const std::shared_ptr<const VectorRows>& rows, ListType type, s
     }
     lists->child.length = static_cast<int64_t>(count * dims);
     lists->child.n_buffers = 2;
-    lists->child.buffers = numbers->buffers.data();
-    lists->child.private_data = numbers.release();
+    lists->child.buffers = values->buffers.data();
+    lists->child.private_data = values.release();
     lists->child.release = release_array;
     lists->children[0] = &lists->child;
 
@@ -102,9 +102,9 @@ struct StreamContent {
     std::vector<std::shared_ptr<const VectorRows>> parts;
     size_t dims;
     ListType type;
-    size_t rows_an_array;
+    size_t array_vectors;  // at most
     size_t part = 0;
-    size_t row = 0;  // of that part
+    size_t begin = 0;  // in that part
 };
 
 StreamContent& content_of(ArrowArrayStream* stream) {
@@ -132,14 +132,14 @@ int stream_next(ArrowArrayStream* stream, ArrowArray* array) {
     *array = {};
     if (content.part == content.parts.size()) return 0;
     const auto& rows = content.parts[content.part];
-    const size_t count = std::min(content.rows_an_array, rows->count() - content.row);
+    const size_t count = std::min(content.array_vectors, rows->count() - content.begin);
     const int code =
-        error_code_of([&] { export_rows(rows, content.type, content.row, count, *array); });
+        error_code_of([&] { export_rows(rows, content.type, content.begin, count, *array); });
     if (code != 0) return code;
-    content.row += count;
-    if (content.row == rows->count()) {
+    content.begin += count;
+    if (content.begin == rows->count()) {
         ++content.part;
-        content.row = 0;
+        content.begin = 0;
     }
     return 0;
 }
@@ -154,9 +154,7 @@ void release_stream(ArrowArrayStream* stream) {
 
 }  // namespace
 
-void VectorRows::Free::operator()(float* numbers) const {
-    ::operator delete[](numbers, kAlignment);
-}
+void VectorRows::Free::operator()(float* values) const { ::operator delete[](values, kAlignment); }
 
 std::unique_ptr<float[], VectorRows::Free> VectorRows::allocated(size_t count, size_t dims) {
     constexpr size_t kMost = std::numeric_limits<ptrdiff_t>::max() / sizeof(float);
@@ -169,50 +167,49 @@ std::unique_ptr<float[], VectorRows::Free> VectorRows::allocated(size_t count, s
 }
 
 VectorRows::VectorRows(const TextBatch& texts, size_t dims)
-    : count_(texts.count()), dims_(dims), numbers_(allocated(count_, dims)) {
-    for (auto row = texts.next_null(0); row; row = texts.next_null(*row + 1)) set_null(*row);
+    : count_(texts.count()), dims_(dims), values_(allocated(count_, dims)) {
+    for (auto null = texts.next_null(0); null; null = texts.next_null(*null + 1)) set_null(*null);
 }
 
 VectorRows::VectorRows(const std::vector<std::shared_ptr<const VectorRows>>& parts, size_t dims)
     : dims_(dims) {
     for (const auto& part : parts) count_ += part->count_;
-    numbers_ = allocated(count_, dims);
+    values_ = allocated(count_, dims);
     size_t begin = 0;
     for (const auto& part : parts) {
-        std::memcpy(numbers_.get() + begin * dims, part->data(),
+        std::memcpy(values_.get() + begin * dims, part->data(),
                     part->count_ * dims * sizeof(float));
-        for (size_t row = 0; part->null_count_ > 0 && row < part->count_; ++row)
-            if (part->is_null(row)) set_null(begin + row);
+        for (size_t i = 0; part->null_count_ > 0 && i < part->count_; ++i)
+            if (part->is_null(i)) set_null(begin + i);
         begin += part->count_;
     }
 }
 
-VectorRows::VectorRows(const float* numbers, std::span<const uint8_t> validity, size_t count,
+VectorRows::VectorRows(const float* values, std::span<const uint8_t> validity, size_t count,
                        size_t dims)
-    : count_(count), dims_(dims), numbers_(allocated(count, dims)) {
-    if (count > 0) std::memcpy(numbers_.get(), numbers, count * dims * sizeof(float));
-    for (size_t row = 0; !validity.empty() && row < count; ++row)
-        if ((validity[row / 8] >> row % 8 & 1) == 0) set_null(row);
+    : count_(count), dims_(dims), values_(allocated(count, dims)) {
+    if (count > 0) std::memcpy(values_.get(), values, count * dims * sizeof(float));
+    for (size_t i = 0; !validity.empty() && i < count; ++i)
+        if ((validity[i / 8] >> i % 8 & 1) == 0) set_null(i);
 }
 
-void VectorRows::set_null(size_t row) {
+void VectorRows::set_null(size_t i) {
     if (validity_.empty()) validity_.assign((count_ + 7) / 8, 0xff);
-    validity_[row / 8] = static_cast<uint8_t>(validity_[row / 8] & ~(1u << row % 8));
+    validity_[i / 8] = static_cast<uint8_t>(validity_[i / 8] & ~(1u << i % 8));
     ++null_count_;
 }
 
 size_t VectorRows::count_nulls(size_t begin, size_t count) const {
     if (null_count_ == 0 || count == count_) return null_count_;
     size_t nulls = 0;
-    for (size_t row = begin; row < begin + count; ++row) nulls += is_null(row);
+    for (size_t i = begin; i < begin + count; ++i) nulls += is_null(i);
     return nulls;
 }
 
 void VectorRows::blank_nulls() {
-    for (size_t row = 0; null_count_ > 0 && row < count_; ++row)
-        if (is_null(row))
-            std::fill_n(numbers_.get() + row * dims_, dims_,
-                        std::numeric_limits<float>::quiet_NaN());
+    for (size_t i = 0; null_count_ > 0 && i < count_; ++i)
+        if (is_null(i))
+            std::fill_n(values_.get() + i * dims_, dims_, std::numeric_limits<float>::quiet_NaN());
 }
 
 void export_schema(size_t dims, ListType type, ArrowSchema& schema) {
@@ -236,7 +233,7 @@ void export_schema(size_t dims, ListType type, ArrowSchema& schema) {
 }
 
 void export_array(const std::shared_ptr<const VectorRows>& rows, ListType type, ArrowArray& array) {
-    if (type == ListType::list && rows->count() > kMaxListNumbers / rows->dims())
+    if (type == ListType::list && rows->count() > kMaxListValues / rows->dims())
         throw std::length_error(std::to_string(rows->count()) + " vectors of " +
                                 std::to_string(rows->dims()) +
                                 " dims are more than one List holds; take them as a stream");
@@ -244,14 +241,14 @@ void export_array(const std::shared_ptr<const VectorRows>& rows, ListType type, 
 }
 
 void export_stream(std::vector<std::shared_ptr<const VectorRows>> parts, size_t dims, ListType type,
-                   size_t max_numbers, ArrowArrayStream& stream) {
+                   size_t max_values, ArrowArrayStream& stream) {
     auto content = std::make_unique<StreamContent>();
     content->parts = std::move(parts);
     content->dims = dims;
     content->type = type;
-    content->rows_an_array = std::numeric_limits<size_t>::max();
+    content->array_vectors = std::numeric_limits<size_t>::max();
     if (type == ListType::list)
-        content->rows_an_array = std::max<size_t>(8, max_numbers / dims / 8 * 8);
+        content->array_vectors = std::max<size_t>(8, max_values / dims / 8 * 8);
     stream.get_schema = stream_schema;
     stream.get_next = stream_next;
     stream.get_last_error = stream_error;

@@ -177,7 +177,7 @@ py::object stream_capsule(const std::vector<std::shared_ptr<VectorRows>>& parts,
     const ListType type = list_type_named(list_type);
     Parts checked = checked_parts(parts, dims);
     return capsule_of<ArrowArrayStream>([&](ArrowArrayStream& stream) {
-        export_stream(std::move(checked), dims, type, std::min(max_numbers, kMaxListNumbers),
+        export_stream(std::move(checked), dims, type, std::min(max_numbers, kMaxListValues),
                       stream);
     });
 }
@@ -274,7 +274,7 @@ void bind_arrow(py::module_& module) {
     module.def("arrow_schema", &schema_capsule, py::arg("dims"), py::arg("list_type"));
     module.def("arrow_array", &array_capsule, py::arg("rows"), py::arg("list_type"));
     module.def("arrow_stream", &stream_capsule, py::arg("parts"), py::arg("dims"),
-               py::arg("list_type"), py::arg("max_numbers") = kMaxListNumbers);
+               py::arg("list_type"), py::arg("max_numbers") = kMaxListValues);
 }
 
 }  // namespace nibblevec

@@ -25,11 +25,12 @@ void forget_if_large(Container& container) {
 }
 
 // Throws std::invalid_argument where `tokenizers` has no order to follow.
-std::vector<AddedToken> normalized(std::vector<AddedToken> tokens, const BertWords& words) {
+std::vector<AddedToken> normalized(std::vector<AddedToken> tokens,
+                                   const BertCharacters& characters) {
     for (AddedToken& token : tokens) {
         std::string normal;
         Pulse pulse(nullptr);
-        words.normalize(token.content, normal, pulse);
+        characters.normalize(token.content, normal, pulse);
         if (normal.find_first_not_of(' ') == std::string::npos)
             throw std::invalid_argument("added token '" + token.content +
                                         "' normalises to nothing");
@@ -61,14 +62,15 @@ Tokenizer::Tokenizer(std::span<const std::string_view> tokens, std::span<const u
                      const WordPiece::Settings& wordpiece, const BertSettings& bert,
                      std::vector<AddedToken> raw_tokens, std::vector<AddedToken> normalized_tokens)
     : id_limit_(limit_of(ids, wordpiece.unknown_id, raw_tokens, normalized_tokens)),
-      words_(bert, wordpiece.max_input_chars_per_word),
+      characters_(bert),
+      max_word_characters_(wordpiece.max_input_chars_per_word),
       wordpiece_(tokens, ids, wordpiece),
       raw_tokens_(std::move(raw_tokens)) {
     free_.reserve(kMaxFree);  // so that keeping one never allocates
     if (normalized_tokens.empty()) return;
-    normalized_tokens_.emplace(normalized(std::move(normalized_tokens), words_));
+    normalized_tokens_.emplace(normalized(std::move(normalized_tokens), characters_));
     constexpr BertSettings kAsItIs{false, false, false, false};
-    normal_words_.emplace(kAsItIs, wordpiece.max_input_chars_per_word);
+    normal_characters_.emplace(kAsItIs);
 }
 
 // Whoever forks while a thread holds the lock leaves the child with a lock that nobody gives back:
@@ -101,8 +103,8 @@ Tokenizer::Run::Run(const Tokenizer& tokenizer, const Kernel& kernel, const Trun
       scratch_(scratch),
       sink_(sink),
       pulse_(sink),
-      reader_(tokenizer.normalized_tokens_ ? *tokenizer.normal_words_ : tokenizer.words_, kernel,
-              scratch.words),
+      reader_(tokenizer.normalized_tokens_ ? *tokenizer.normal_characters_ : tokenizer.characters_,
+              tokenizer.max_word_characters_, kernel, scratch.words),
       begin_(scratch.ids.count) {}
 
 // Nothing more of the text matters.
@@ -113,7 +115,7 @@ inline bool Tokenizer::Run::is_full() const {
 
 inline void Tokenizer::Run::take_words(std::string_view text, bool ends) {
     reader_.feed(text, ends);
-    const size_t window_bytes = std::min(text.size(), WordBuffer::kWindowBytes);
+    const size_t window_bytes = std::min(text.size(), BertWordBuffer::kWindowBytes);
     while (!is_full() && reader_.next()) {
         tokenizer_.wordpiece_.encode(scratch_.words, scratch_.cache, scratch_.ids, pulse_);
         drain();
@@ -151,7 +153,7 @@ void Tokenizer::Run::take(std::string_view piece, bool ends_text) {
 void Tokenizer::Run::take_normalized(std::string_view text, bool ends) {
     std::string& normal = scratch_.normal;
     normal.clear();
-    tokenizer_.words_.normalize(text, normal, pulse_);
+    tokenizer_.characters_.normalize(text, normal, pulse_);
     const char* end = normal.data() + normal.size();
     tokenizer_.normalized_tokens_->split(
         normal, pulse_,
@@ -233,7 +235,7 @@ size_t Tokenizer::piece_end(std::string_view text) const {
 bool Tokenizer::may_cut_behind(uint32_t code_point) const {
     if (!raw_tokens_.may_cut_behind(code_point)) return false;
     if (!normalized_tokens_) return true;
-    const std::optional<uint32_t> normal = words_.normal_end_of(code_point);
+    const std::optional<uint32_t> normal = characters_.normal_end_of(code_point);
     return normal && normalized_tokens_->may_cut_behind(*normal);
 }
 

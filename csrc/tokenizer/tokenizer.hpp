@@ -3,7 +3,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -14,31 +13,14 @@
 
 #include "kernel/kernel.hpp"
 #include "tokenizer/added_tokens.hpp"
-#include "tokenizer/bert_words.hpp"
+#include "tokenizer/bert_characters.hpp"
+#include "tokenizer/bert_word_reader.hpp"
+#include "tokenizer/ids.hpp"
 #include "tokenizer/pulse.hpp"
+#include "tokenizer/word_table.hpp"
 #include "tokenizer/wordpiece.hpp"
 
 namespace nibblevec {
-
-// Takes the ids of long texts in pieces.
-class IdSink : public Caller {
-  public:
-    // Returns whether to go on.
-    virtual bool take(std::span<const uint32_t> ids) = 0;
-};
-
-struct Encoded {
-    size_t id_count;
-    bool is_cut;  // by truncation
-};
-
-// How many ids of a text are kept, and of which end.
-struct Truncation {
-    static constexpr size_t kUnlimited = std::numeric_limits<size_t>::max();
-
-    size_t max_length = kUnlimited;
-    bool keep_end = false;
-};
 
 // BERT's tokenizer, whole: added tokens, normalizer, pre-tokenizer, WordPiece. Immutable, so any
 // number of threads may share it; each borrows a Scratch for as long as it works.
@@ -52,7 +34,7 @@ class Tokenizer {
 
     // What a thread works with. Its caches know the words of this tokenizer only.
     struct Scratch {
-        WordBuffer words;
+        BertWordBuffer words;
         WordTable cache{WordPiece::kCacheLines};
         std::string normal;
         std::vector<uint8_t> text;  // for who has to transcode
@@ -105,7 +87,7 @@ class Tokenizer {
         Scratch& scratch_;
         IdSink* sink_;
         Pulse pulse_;
-        BertWords::Reader reader_;
+        BertWordReader reader_;
         size_t begin_;      // of this text's ids
         size_t given_ = 0;  // ids that went to the sink
         bool is_cut_ = false;
@@ -122,11 +104,12 @@ class Tokenizer {
     bool may_cut_behind(uint32_t code_point) const;
 
     size_t id_limit_;
-    BertWords words_;
+    BertCharacters characters_;
+    size_t max_word_characters_;
     WordPiece wordpiece_;
     AddedTokens raw_tokens_;
     std::optional<AddedTokens> normalized_tokens_;
-    std::optional<BertWords> normal_words_;  // words of text that is normalised already
+    std::optional<BertCharacters> normal_characters_;  // of text that is normalised already
 
     mutable std::mutex mutex_;
     mutable std::vector<std::unique_ptr<Scratch>> free_;

@@ -1,9 +1,9 @@
 #include "tokenizer/wordpiece.hpp"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
+#include <vector>
 
 #include "text/utf8.hpp"
 
@@ -11,69 +11,10 @@ namespace nibblevec {
 
 namespace {
 
-// Odd numbers with bits in no pattern (the fractional part of the golden ratio, and two of
-// splitmix64): the upper bits of the product depend on all bits of the word.
-constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;
-constexpr uint64_t kMixFirst = 0xbf58476d1ce4e5b9;
-constexpr uint64_t kMixSecond = 0x94d049bb133111eb;
-
-// The bytes of a word of n bytes within sixteen, as two numbers.
-constexpr std::array<std::array<uint64_t, 2>, WordEntry::kMaxBytes + 1> byte_masks() {
-    std::array<std::array<uint64_t, 2>, WordEntry::kMaxBytes + 1> masks{};
-    for (size_t n = 0; n <= WordEntry::kMaxBytes; ++n)
-        for (size_t i = 0; i < n; ++i) masks[n][i / 8] |= uint64_t{0xff} << 8 * (i % 8);
-    return masks;
-}
-constexpr auto kByteMasks = byte_masks();
-
-// Half as many lines as would hold the words if they fell evenly.
+// A line holds two words: half full if they fell evenly.
 size_t lines_for(size_t words) { return std::bit_ceil(std::max<size_t>(words, 16)); }
 
 }  // namespace
-
-WordTable::WordTable(size_t lines) : lines_(lines), shift_(64 - std::countr_zero(lines)) {}
-
-WordTable::Key WordTable::key_of(const uint8_t* word, size_t byte_count) {
-    Key key;
-    key.byte_count = byte_count;
-    std::memcpy(&key.low, word, 8);
-    std::memcpy(&key.high, word + 8, 8);
-    const auto& mask = kByteMasks[std::min(byte_count, WordEntry::kMaxBytes)];
-    key.low &= mask[0];
-    key.high &= mask[1];
-    const uint64_t mixed = key.low * kMixFirst ^ std::rotl(key.high * kMixSecond, 32);
-    key.hash = (mixed ^ mixed >> 32) * kGolden;
-    return key;
-}
-
-void WordTable::prefetch(const Key& key) const {
-#if defined(__GNUC__)
-    __builtin_prefetch(&lines_[key.hash >> shift_]);
-#else
-    (void)key;
-#endif
-}
-
-bool WordTable::insert(const Key& key, std::span<const uint32_t> ids) {
-    for (WordEntry& entry : lines_[key.hash >> shift_].entries) {
-        if (entry.byte_count != 0) continue;
-        entry = {key.low,
-                 key.high,
-                 {},
-                 static_cast<uint8_t>(key.byte_count),
-                 static_cast<uint8_t>(ids.size())};
-        std::ranges::copy(ids, entry.ids);
-        return true;
-    }
-    return false;
-}
-
-void WordTable::replace(const Key& key, std::span<const uint32_t> ids) {
-    Line& line = lines_[key.hash >> shift_];
-    line.entries[1] = line.entries[0];
-    line.entries[0].byte_count = 0;
-    insert(key, ids);
-}
 
 WordPiece::WordPiece(std::span<const std::string_view> tokens, std::span<const uint32_t> ids,
                      const Settings& settings)
@@ -103,7 +44,7 @@ WordPiece::WordPiece(std::span<const std::string_view> tokens, std::span<const u
     continuation_root_ = trie_.add(std::move(continuation));
 }
 
-// Returns how many ids: at most one a byte, and at least one.
+// Returns the number of ids: at most one a byte, and at least one.
 size_t WordPiece::match(const uint8_t* word, size_t byte_count, uint32_t* ids, Pulse& pulse) const {
     ids[0] = settings_.unknown_id;
     const size_t max_characters = settings_.max_input_chars_per_word;

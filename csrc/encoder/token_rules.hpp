@@ -9,18 +9,19 @@
 
 namespace nibblevec {
 
-// What the ids of a tokenizer mean to a table whose rows they are not: which row, counted with
-// which weight, and which id does not count at all. Immutable.
+// Maps the ids of a tokenizer to rows of a table: the row of each id, its weight, and the id that
+// does not count at all. Immutable.
 class TokenRules {
   public:
-    // An empty vector leaves ids, or weights, as they are; if neither is, they are equally long.
+    // Without `row_of_id` the ids are the rows, without `weight_of_id` there are no weights. If
+    // both are there, they are equally long.
     TokenRules(std::vector<uint32_t> row_of_id, std::vector<double> weight_of_id, bool wide_weights,
                std::optional<uint32_t> dropped_id);
 
     // Whether weights are not to be rounded to float32.
     bool has_wide_weights() const { return wide_weights_; }
 
-    // Whether ids below `id_limit` become rows of a table of `row_count` rows.
+    // Whether all ids below `id_limit` become rows of a table of `row_count` rows.
     bool fit(size_t id_limit, size_t row_count) const;
 
     // Appends the rows, and the weights if there are any, of the ids that count. Weights are float

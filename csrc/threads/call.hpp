@@ -27,8 +27,8 @@ auto keep_thread(const Call& call) {
 #endif
 }
 
-// Whether the call that is under way should end early. Threads ask between pieces of work; the
-// thread that made it also asks the outside (Python's signal handlers) every so often.
+// Whether the current call should end early. Threads ask between pieces of work; the thread that
+// made it also asks the outside (Python's signal handlers) from time to time.
 class Interruption {
   public:
     // `poll` says whether to end; it is only called on this thread.
@@ -36,10 +36,10 @@ class Interruption {
 
     // Asked between pieces of at most a few milliseconds.
     bool requested();
-    // Told when something failed elsewhere.
+    // To be called when another thread fails.
     void request() { requested_.store(true, std::memory_order_relaxed); }
 
-    // How long a request from outside may stay unnoticed.
+    // The time for which a request from outside may stay unnoticed.
     static constexpr std::chrono::milliseconds kPollInterval{25};
 
   private:

@@ -12,7 +12,7 @@ namespace nibblevec {
 
 namespace {
 
-// So much text is searched between two beats of the pulse.
+// Text that is searched between two beats of the pulse.
 constexpr size_t kSearchedBytes = size_t{1} << 14;
 
 const uint8_t* bytes_of(std::string_view text) {
@@ -94,7 +94,7 @@ bool AddedTokens::find(std::string_view text, size_t& position, size_t given,
             if (begin > 0 && (flags_before(text, begin, other) & unicode::kWord)) continue;
             if (end < text.size() && (flags_after(text, end, other) & unicode::kWord)) continue;
         }
-        // Not past what is given: whitespace may have gone to the token before.
+        // Not into text that was given away: whitespace may have gone to the token before.
         if (token.lstrip)
             while (begin > given && (flags_before(text, begin, other) & unicode::kWhitespace) &&
                    pulse.beat(begin - other))

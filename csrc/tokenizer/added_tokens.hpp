@@ -13,7 +13,7 @@
 
 namespace nibblevec {
 
-// A token that is looked for in the text itself, with the flags that `tokenizers` gives it.
+// A token that is searched in the text itself, with the flags of `tokenizers`.
 struct AddedToken {
     std::string content;
     uint32_t id;
@@ -31,12 +31,12 @@ class AddedTokens {
 
     bool empty() const { return tokens_.empty(); }
 
-    // Whether nothing that is found, nor what it looks at around itself, reaches over the end of
-    // such a character: texts may be cut there.
+    // Whether texts may be cut behind this character: no token holds it, and none looks at it
+    // beside itself.
     bool may_cut_behind(uint32_t code_point) const;
 
-    // Calls `piece(text)` and `token(id)` for what a text consists of, in order, until one of them
-    // or the pulse says stop. Empty pieces are left out.
+    // Calls `piece(text)` and `token(id)` for the parts of a text, in order, until one of them or
+    // the pulse says stop. Empty pieces are left out.
     template <typename Piece, typename Token>
     void split(std::string_view text, Pulse& pulse, const Piece& piece, const Token& token) const {
         size_t begin = 0;  // of the text that is not given yet

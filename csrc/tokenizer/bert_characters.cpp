@@ -25,7 +25,7 @@ Role role_of(uint32_t code_point) {
 }
 
 void append_utf8(uint32_t code_point, std::string& text) {
-    uint8_t bytes[4];
+    uint8_t bytes[utf8::kMaxBytes];
     const size_t count = utf8::encode(code_point, bytes);
     text.append(reinterpret_cast<const char*>(bytes), count);
 }

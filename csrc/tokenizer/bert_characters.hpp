@@ -92,8 +92,8 @@ static_assert([] {
     return std::bit_cast<uint64_t>(CharacterEntry::of_text(CharacterEntry::Action::text, kText, 2));
 }() == 0x7373'55);
 
-// What BertNormalizer makes of each code point, and what that is to BertPreTokenizer: a table made
-// for the settings. Immutable.
+// What BertNormalizer and BertPreTokenizer make of each code point: a table for the settings.
+// Immutable.
 class BertCharacters {
   public:
     explicit BertCharacters(const BertSettings& settings);
@@ -108,7 +108,7 @@ class BertCharacters {
         return {sequences_.data() + entry.sequence_begin(), entry.sequence_count()};
     }
 
-    // Appends what the normalizer alone makes of valid UTF-8; less once the pulse says stop.
+    // Appends the normalised text of valid UTF-8; not all of it once the pulse says stop.
     void normalize(std::string_view text, std::string& normal, Pulse& pulse) const;
 
     // The last character of a normalised code point, where nothing that comes later moves it.

@@ -7,7 +7,7 @@ namespace nibblevec {
 
 namespace {
 
-// A place for children is looked for among so many free units, then behind all that are used: the
+// Free units that are tried as a place for children, before those behind all that are used: the
 // time to build stays in proportion to the keys, and single children fill the gaps.
 constexpr int kTries = 24;
 // Vocabularies of languages take about one unit a byte. Keys made to leave gaps everywhere are
@@ -18,22 +18,23 @@ constexpr uint32_t kBytes = 256;
 
 // Most keys differ in their first eight bytes, which compare as one number.
 void sort_by_bytes(std::vector<ByteTrie::Key>& keys) {
-    struct Headed {
-        uint64_t head;
+    struct Prefixed {
+        uint64_t prefix;
         ByteTrie::Key key;
     };
-    std::vector<Headed> headed;
-    headed.reserve(keys.size());
+    std::vector<Prefixed> prefixed;
+    prefixed.reserve(keys.size());
     for (const ByteTrie::Key& key : keys) {
-        uint64_t head = 0;
+        uint64_t prefix = 0;
         for (size_t i = 0; i < 8; ++i)
-            head = head << 8 | (i < key.bytes.size() ? static_cast<uint8_t>(key.bytes[i]) : 0u);
-        headed.push_back({head, key});
+            prefix = prefix << 8 | (i < key.bytes.size() ? static_cast<uint8_t>(key.bytes[i]) : 0u);
+        prefixed.push_back({prefix, key});
     }
-    std::ranges::sort(headed, [](const Headed& left, const Headed& right) {
-        return left.head != right.head ? left.head < right.head : left.key.bytes < right.key.bytes;
+    std::ranges::sort(prefixed, [](const Prefixed& left, const Prefixed& right) {
+        return left.prefix != right.prefix ? left.prefix < right.prefix
+                                           : left.key.bytes < right.key.bytes;
     });
-    for (size_t i = 0; i < keys.size(); ++i) keys[i] = headed[i].key;
+    for (size_t i = 0; i < keys.size(); ++i) keys[i] = prefixed[i].key;
 }
 
 }  // namespace
@@ -82,7 +83,7 @@ uint32_t ByteTrie::add(std::vector<Key> keys) {
         if (first_free_ == kNone) grow();
         const uint32_t root = first_free_;
         take_unit(root);
-        units_[root].parent = kNoNode - 1;  // no node's number
+        units_[root].parent = kNoNode - 1;  // no node has this number
         return root;
     };
     const uint32_t root = make_root();

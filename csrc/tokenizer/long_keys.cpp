@@ -58,7 +58,7 @@ LongKeys::LongKeys(const std::vector<ByteTrie::Key>& keys) {
     }
 }
 
-// The longest node that what was read ends with, after one more byte.
+// The longest node that the bytes read so far end with, after one more byte.
 uint32_t LongKeys::next(uint32_t node, uint8_t byte) const {
     for (;;) {
         const uint32_t child = backward_.child(node, byte);
@@ -69,8 +69,8 @@ uint32_t LongKeys::next(uint32_t node, uint8_t byte) const {
 }
 
 void LongKeys::fill(std::string_view text, size_t begin, Window& window, Pulse& pulse) const {
-    // As long as a key, so that what is read behind it to see the keys that reach over its end is
-    // no more than the window.
+    // At least as long as a key: to see the keys that reach over its end, no more is read behind
+    // it than the window itself.
     const size_t window_bytes = std::max(longest_, kLeastWindowBytes);
     window.begin = begin;
     window.end = begin + std::min(window_bytes, text.size() - begin);

@@ -17,8 +17,8 @@ namespace nibblevec {
 // A walk down a trie takes as many steps as the longest key has bytes, which is nothing as long as
 // keys are short; but where text goes on and on like the beginning of a long key ("[[[[" and a key
 // of 40,000 "["), a walk from every position takes text times key. So a walk ends after
-// kShortBytes. If it is not at an end of the trie there, long keys are looked for in a window of
-// the text, from its right to its left, by an automaton of the keys written backwards (Aho and
+// kShortBytes. If it is not at an end of the trie there, long keys are searched in a window of the
+// text, from its right to its left, by an automaton of the keys written backwards (Aho and
 // Corasick's): it goes over each byte once, and the longest key that it has just read begins at
 // this byte.
 class LongKeys {
@@ -34,7 +34,7 @@ class LongKeys {
     };
 
     LongKeys() = default;
-    // Takes those of `keys` that are long.
+    // Of `keys`, those that are long.
     explicit LongKeys(const std::vector<ByteTrie::Key>& keys);
 
     bool empty() const { return lengths_.empty(); }

@@ -4,11 +4,11 @@
 
 namespace nibblevec {
 
-// Who may want long work to end early.
+// The caller of long work, who may want it to end early.
 class Caller {
   public:
     virtual ~Caller() = default;
-    // Asked every so often within a long text.
+    // Asked from time to time within a long text.
     virtual bool goes_on() = 0;
 };
 
@@ -17,7 +17,7 @@ class Pulse {
   public:
     explicit Pulse(Caller* caller) : caller_(caller) {}
 
-    // Tells of work on so many bytes; false once no more is to be done.
+    // Tells of work on `byte_count` bytes; false once the work is to end.
     bool beat(size_t byte_count) {
         if (byte_count < left_) {
             left_ -= byte_count;
@@ -28,7 +28,7 @@ class Pulse {
     bool is_stopped() const { return is_stopped_; }
 
   private:
-    // What is done to a byte takes 50 ns at most.
+    // The work on a byte takes 50 ns at most.
     static constexpr size_t kBytesBetweenAsking = size_t{1} << 16;
 
     bool ask() {

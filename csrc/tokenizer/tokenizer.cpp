@@ -11,11 +11,11 @@ namespace nibblevec {
 
 namespace {
 
-// Idle scratch that is kept, and how much memory a long text may leave in each part of it.
+// Idle scratch that is kept, and the memory that a long text may leave in each part of it.
 constexpr size_t kMaxFree = 64;
 constexpr size_t kMaxKeptBytes = size_t{1} << 20;
 
-// How far from the end of a piece a place to cut it is looked for: a small part of its work.
+// A place to cut a piece is searched in its last bytes: a small part of its work.
 constexpr size_t kSearchedBytes = 4096;
 
 template <typename Container>
@@ -73,8 +73,8 @@ Tokenizer::Tokenizer(std::span<const std::string_view> tokens, std::span<const u
     normal_characters_.emplace(kAsItIs);
 }
 
-// Whoever forks while a thread holds the lock leaves the child with a lock that nobody gives back:
-// who does not get it at once does without.
+// A fork while another thread holds the lock leaves the child with a lock that nobody releases. So
+// a thread that does not get the lock at once does without the list.
 Tokenizer::Borrowed::Borrowed(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {
     if (const std::unique_lock lock(tokenizer.mutex_, std::try_to_lock);
         lock && !tokenizer.free_.empty()) {
@@ -107,7 +107,7 @@ Tokenizer::Run::Run(const Tokenizer& tokenizer, const Kernel& kernel, const Trun
               tokenizer.max_word_characters_, kernel, scratch.words),
       begin_(scratch.ids.count) {}
 
-// Nothing more of the text matters.
+// Whether the rest of the text does not matter.
 inline bool Tokenizer::Run::is_full() const {
     if (is_stopped_ || pulse_.is_stopped()) return true;
     return !truncation_.keep_end && scratch_.ids.count - begin_ + given_ > truncation_.max_length;

@@ -22,8 +22,8 @@
 
 namespace nibblevec {
 
-// BERT's tokenizer, whole: added tokens, normalizer, pre-tokenizer, WordPiece. Immutable, so any
-// number of threads may share it; each borrows a Scratch for as long as it works.
+// A whole tokenizer: added tokens; BERT's normalizer and pre-tokenizer; WordPiece. Immutable, so
+// any number of threads may share it; each borrows a Scratch for as long as it works.
 class Tokenizer {
   public:
     // Added tokens that are `normalized` are found in normalised text, in their own normal form;
@@ -32,12 +32,12 @@ class Tokenizer {
               const WordPiece::Settings& wordpiece, const BertSettings& bert,
               std::vector<AddedToken> raw_tokens, std::vector<AddedToken> normalized_tokens);
 
-    // What a thread works with. Its caches know the words of this tokenizer only.
+    // The working memory of a thread. Its cache holds words of this tokenizer only.
     struct Scratch {
         BertWordBuffer words;
         WordTable cache{WordPiece::kCacheLines};
         std::string normal;
-        std::vector<uint8_t> text;  // for who has to transcode
+        std::vector<uint8_t> text;  // UTF-8 of texts that are kept otherwise
         IdBuffer ids;
     };
 
@@ -55,17 +55,17 @@ class Tokenizer {
         std::unique_ptr<Scratch> scratch_;
     };
 
-    // Appends the ids of a text, valid UTF-8, to `scratch.ids`. Whenever kPieceIds are there, those
-    // of texts before included, a sink gets them all; what there is at the end stays.
+    // Appends the ids of a text, valid UTF-8, to `scratch.ids`. Whenever these are kPieceIds, those
+    // of texts before included, a sink gets them all; those that are there at the end stay.
     Encoded encode(const Kernel& kernel, std::string_view text, const Truncation& truncation,
                    Scratch& scratch, IdSink* sink = nullptr) const;
 
     static constexpr size_t kPieceIds = size_t{1} << 16;
 
-    // The way of one text, which may come in pieces.
+    // Encodes one text, which may come in pieces.
     class Run {
       public:
-        // All of it borrowed, and the scratch nobody else's until the end.
+        // Borrows all of these, and the scratch for itself alone.
         Run(const Tokenizer& tokenizer, const Kernel& kernel, const Truncation& truncation,
             Scratch& scratch, IdSink* sink);
         // Pieces but the last end at a `piece_end`. They need not outlive the call.

@@ -17,7 +17,7 @@ struct Properties {
 
 Properties properties_of(uint32_t code_point);
 
-// What a code point becomes; empty where it stays what it is.
+// The code points that one becomes; empty where it stays as it is.
 std::span<const uint32_t> decomposition_of(uint32_t code_point);  // not of a Hangul syllable
 std::span<const uint32_t> long_lower_of(uint32_t code_point);     // several code points
 uint32_t lower_of(uint32_t code_point);                           // one code point

@@ -20,7 +20,7 @@ namespace nibblevec {
 // not matched to its end, or has too many characters, is unknown.
 //
 // Whole words of the vocabulary up to sixteen bytes are in a table that all threads share; other
-// words come out of the thread's own cache of fixed size; the rest are matched in a trie.
+// words come from the thread's own cache of fixed size; the rest are matched in a trie.
 class WordPiece {
   public:
     struct Settings {

@@ -38,20 +38,6 @@ class WordTable {
 
     explicit WordTable(size_t lines) : lines_(lines), shift_(64 - std::countr_zero(lines)) {}
 
-    // `word` must be readable for sixteen bytes.
-    static Key key_of(const uint8_t* word, size_t byte_count) {
-        Key key;
-        key.byte_count = byte_count;
-        std::memcpy(&key.low, word, 8);
-        std::memcpy(&key.high, word + 8, 8);
-        const auto& mask = kByteMasks[std::min(byte_count, WordEntry::kMaxBytes)];
-        key.low &= mask[0];
-        key.high &= mask[1];
-        const uint64_t mixed = key.low * kMixFirst ^ std::rotl(key.high * kMixSecond, 32);
-        key.hash = (mixed ^ mixed >> 32) * kGolden;
-        return key;
-    }
-
     const WordEntry* find(const Key& key) const {
         const Line& line = lines_[key.hash >> shift_];
         for (const WordEntry& entry : line.entries)
@@ -90,26 +76,41 @@ class WordTable {
     }
 
   private:
-    // Odd numbers with bits in no pattern (the fractional part of the golden ratio, and two of
-    // splitmix64): the upper bits of the product depend on all bits of the word.
-    static constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;
-    static constexpr uint64_t kMixFirst = 0xbf58476d1ce4e5b9;
-    static constexpr uint64_t kMixSecond = 0x94d049bb133111eb;
-
-    // The bytes of a word of n bytes within sixteen, as two integers.
-    using ByteMasks = std::array<std::array<uint64_t, 2>, WordEntry::kMaxBytes + 1>;
-    static constexpr ByteMasks kByteMasks = [] {
-        ByteMasks masks{};
-        for (size_t n = 0; n <= WordEntry::kMaxBytes; ++n)
-            for (size_t i = 0; i < n; ++i) masks[n][i / 8] |= uint64_t{0xff} << 8 * (i % 8);
-        return masks;
-    }();
-
     struct alignas(64) Line {
         WordEntry entries[2];
     };
     std::vector<Line> lines_;  // a power of two of them
     int shift_;
 };
+
+// The bytes of a word of n bytes within sixteen, as two integers.
+using ByteMasks = std::array<std::array<uint64_t, 2>, WordEntry::kMaxBytes + 1>;
+constexpr ByteMasks kByteMasks = [] {
+    ByteMasks masks{};
+    for (size_t n = 0; n <= WordEntry::kMaxBytes; ++n)
+        for (size_t i = 0; i < n; ++i) masks[n][i / 8] |= uint64_t{0xff} << 8 * (i % 8);
+    return masks;
+}();
+
+// `word` must be readable for sixteen bytes. With external linkage of masks and function GCC 12
+// makes one instruction more for each word.
+static inline WordTable::Key word_key(const uint8_t* word, size_t byte_count) {
+    // Odd numbers with bits in no pattern (the fractional part of the golden ratio, and two of
+    // splitmix64): the upper bits of the product depend on all bits of the word.
+    constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;
+    constexpr uint64_t kMixFirst = 0xbf58476d1ce4e5b9;
+    constexpr uint64_t kMixSecond = 0x94d049bb133111eb;
+
+    WordTable::Key key;
+    key.byte_count = byte_count;
+    std::memcpy(&key.low, word, 8);
+    std::memcpy(&key.high, word + 8, 8);
+    const auto& mask = kByteMasks[std::min(byte_count, WordEntry::kMaxBytes)];
+    key.low &= mask[0];
+    key.high &= mask[1];
+    const uint64_t mixed = key.low * kMixFirst ^ std::rotl(key.high * kMixSecond, 32);
+    key.hash = (mixed ^ mixed >> 32) * kGolden;
+    return key;
+}
 
 }  // namespace nibblevec

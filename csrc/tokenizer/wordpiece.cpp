@@ -37,7 +37,7 @@ WordPiece::WordPiece(std::span<const std::string_view> tokens, std::span<const u
         if (byte_count > WordEntry::kMaxBytes) continue;
         std::memcpy(word, token.bytes.data(), byte_count);
         if (utf8::count_characters(word, byte_count) <= settings_.max_input_chars_per_word)
-            whole_words_.insert(WordTable::key_of(word, byte_count), {&token.value, 1});
+            whole_words_.insert(word_key(word, byte_count), {&token.value, 1});
     }
     first_root_ = trie_.add(std::move(first));
     long_continuations_ = LongKeys(continuation);
@@ -85,7 +85,7 @@ void WordPiece::encode(const WordBuffer& words, WordTable& cache, IdBuffer& ids,
         const size_t group = std::min(kGroup, spans.size() - begin);
         for (size_t i = 0; i < group; ++i) {
             const WordSpan& word = spans[begin + i];
-            keys[i] = WordTable::key_of(words.bytes.data() + word.begin, word.byte_count);
+            keys[i] = word_key(words.bytes.data() + word.begin, word.byte_count);
             whole_words_.prefetch(keys[i]);
         }
         for (size_t i = 0; i < group; ++i) {

@@ -14,6 +14,7 @@
 #include "bind/arrays.hpp"
 #include "bind/call.hpp"
 #include "bind/module.hpp"
+#include "text/transcoding.hpp"
 
 namespace nibblevec {
 
@@ -232,10 +233,13 @@ py::tuple TextBlock::strings() const {
             strings[i] = py::none();
             continue;
         }
-        check_utf8(text, batch_->first_number() + begin_ + i);
         PyObject* string = PyUnicode_DecodeUTF8(static_cast<const char*>(text.data),
                                                 static_cast<Py_ssize_t>(text.length), nullptr);
-        if (string == nullptr) throw py::error_already_set();
+        if (string == nullptr) {
+            const py::error_already_set error;  // Python checked; its words name no text
+            check_utf8(text, batch_->first_number() + begin_ + i);
+            throw error;
+        }
         strings[i] = py::reinterpret_steal<py::str>(string);
     }
     return strings;

@@ -2,7 +2,7 @@
 
 #include <pybind11/pybind11.h>
 
-#include "encoder/call.hpp"
+#include "threads/call.hpp"
 
 namespace nibblevec {
 

@@ -14,6 +14,7 @@
 #include "encoder/token_rules.hpp"
 #include "encoder/vectors.hpp"
 #include "kernel/dispatch.hpp"
+#include "text/transcoding.hpp"
 
 namespace nibblevec {
 

@@ -5,7 +5,7 @@
 #include <bit>
 #include <optional>
 
-#include "encoder/float_environment.hpp"
+#include "threads/float_environment.hpp"
 
 namespace py = pybind11;
 

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "bind/module.hpp"
-#include "encoder/call.hpp"
 #include "kernel/dispatch.hpp"
 #include "kernel/kernel.hpp"
+#include "threads/call.hpp"
 
 namespace nibblevec {
 

@@ -5,9 +5,9 @@
 #include <string>
 
 #include "bind/module.hpp"
-#include "encoder/call.hpp"
 #include "quantize/quantize.hpp"
 #include "rows/checked_table.hpp"
+#include "threads/call.hpp"
 
 namespace nibblevec {
 

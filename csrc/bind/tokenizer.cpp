@@ -15,9 +15,10 @@
 #include "bind/arrays.hpp"
 #include "bind/call.hpp"
 #include "bind/module.hpp"
-#include "encoder/texts.hpp"
+#include "encoder/token_ids.hpp"
 #include "kernel/dispatch.hpp"
 #include "kernel/kernel.hpp"
+#include "text/transcoding.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace nibblevec {
@@ -26,6 +27,22 @@ size_t piece_or_default(const std::optional<size_t>& characters) {
     if (characters == size_t{0}) throw py::value_error("piece_characters must be at least 1");
     return characters.value_or(kPieceCharacters);
 }
+
+namespace {
+
+TextEncoding encoding_of(PyObject* text) {
+    if (PyUnicode_IS_ASCII(text) != 0) return TextEncoding::utf8;
+    switch (PyUnicode_KIND(text)) {
+        case PyUnicode_1BYTE_KIND:
+            return TextEncoding::ucs1;
+        case PyUnicode_2BYTE_KIND:
+            return TextEncoding::ucs2;
+        default:
+            return TextEncoding::ucs4;
+    }
+}
+
+}  // namespace
 
 std::vector<TextView> views_of(const py::tuple& texts, size_t first_number,
                                std::optional<size_t> max_characters) {
@@ -42,8 +59,7 @@ std::vector<TextView> views_of(const py::tuple& texts, size_t first_number,
         if (PyUnicode_READY(text) != 0) throw py::error_already_set();
 #endif
         const auto length = static_cast<size_t>(PyUnicode_GET_LENGTH(text));
-        views.push_back({PyUnicode_DATA(text), std::min(length, most),
-                         static_cast<uint8_t>(PyUnicode_KIND(text)), PyUnicode_IS_ASCII(text) != 0,
+        views.push_back({PyUnicode_DATA(text), std::min(length, most), encoding_of(text),
                          length > most, /*is_absent=*/false});
     }
     return views;

@@ -3,9 +3,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "encoder/call.hpp"
 #include "quantize/outcome.hpp"
 #include "rows/formats.hpp"
+#include "threads/call.hpp"
 
 namespace nibblevec {
 

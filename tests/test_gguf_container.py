@@ -25,8 +25,9 @@ from tiny_gguf import (
 )
 
 from nibblevec import ModelFormatError
-from nibblevec._containers.gguf import MAX_COUNT, GgufFile, read_gguf, write_gguf
-from nibblevec._containers.safetensors import Tensor as FileTensor
+from nibblevec._containers.gguf_reader import MAX_COUNT, GgufFile, read_gguf
+from nibblevec._containers.gguf_writer import write_gguf
+from nibblevec._containers.stored_tensors import Tensor as FileTensor
 
 NUMBERS: dict[str, Any] = {
     "uint8": 255, "int8": -128, "uint16": 65535, "int16": -32768, "uint32": (1 << 32) - 1,
@@ -73,7 +74,7 @@ def test_everything_is_read(tmp_path: Path, mmap: bool, version: int, last_paddi
     for kind, value in NUMBERS.items():
         assert file.metadata[f"a.{kind}"] == (kind, None, value)
         held = file.metadata[f"an.array.{kind}"]
-        assert (held.kind, held.length) == (kind, 2)
+        assert (held.type_name, held.length) == (kind, 2)
         assert bytes(held.data) == 2 * struct.pack(KINDS[kind][1], value)
         if value > 0 and "int" in kind:
             assert file.size(f"a.{kind}") == value

@@ -40,14 +40,10 @@ from tiny_models import (
 
 from nibblevec import Encoder, ModelFormatError
 from nibblevec._containers import files as model_files
-from nibblevec._containers.files import (
-    MAX_SETTINGS_BYTES,
-    MAX_TOKENIZER_BYTES,
-    ModelFile,
-    parse_json_object,
-)
-from nibblevec._containers.gguf import MAX_HEADER_BYTES as MAX_GGUF_HEADER_BYTES
-from nibblevec._containers.gguf import MAX_STRINGS, read_gguf
+from nibblevec._containers.files import MAX_TOKENIZER_BYTES, ModelFile
+from nibblevec._containers.gguf_reader import MAX_HEADER_BYTES as MAX_GGUF_HEADER_BYTES
+from nibblevec._containers.gguf_reader import MAX_STRINGS, read_gguf
+from nibblevec._containers.json_files import MAX_SETTINGS_BYTES, parse_json_object
 from nibblevec._containers.safetensors import MAX_HEADER_BYTES, read_safetensors
 from nibblevec._containers.tensors import MAX_DIMS, MAX_TOKENS
 from nibblevec._layouts import load_model
@@ -206,7 +202,7 @@ def test_file_that_is_cut_while_it_is_read(
 
     for module in ("nibblevec._containers.files", "nibblevec._containers.safetensors"):
         monkeypatch.setattr(f"{module}.ModelFile", open_file)
-    monkeypatch.setattr("nibblevec._containers.gguf.ModelFile", open_file)
+    monkeypatch.setattr("nibblevec._containers.gguf_reader.ModelFile", open_file)
     with pytest.raises(ModelFormatError, match=r"cut while it was read|rows|of data") as caught:
         load_model(model, mmap=mmap)
     assert caught.value.path == str(path)
@@ -401,7 +397,7 @@ def test_headers_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tensor, _ = table_tensor(DIM)
     (tmp_path / "file").write_bytes(gguf_bytes(keys, {"t": tensor}))
     for chunk_bytes in (1, 7, 8, 9, 100, 4096, 1 << 20):
-        monkeypatch.setattr("nibblevec._containers.gguf.CHUNK_BYTES", chunk_bytes)
+        monkeypatch.setattr("nibblevec._containers.gguf_reader.CHUNK_BYTES", chunk_bytes)
         file = read_gguf(str(tmp_path / "file"))
         assert file.strings("tokens") == ["", "tea", "x" * 1000, "", "caf\u00e9"] * 20
         assert bytes(file.metadata["scores"].data) == np.full(300, 0.5, "<f4").tobytes()

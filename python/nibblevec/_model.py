@@ -16,8 +16,8 @@ from nibblevec._containers.files import (
     ModelFormatError,
     check_regular_file,
     read_file,
-    with_member,
 )
+from nibblevec._containers.json_files import with_member
 from nibblevec._io.output_files import write_file
 from nibblevec._precision import RangesOf
 from nibblevec._table import Table

@@ -1,35 +1,21 @@
-"""Files of a model: only regular ones, and whatever is wrong is named with file and field."""
+"""Files of a model: only regular ones are read, and an error names file and field."""
 
 from __future__ import annotations
 
 import errno
 import io
-import json
 import mmap as mmap_module
 import os
-import re
 import stat
-import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec._printing import printable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
 # Of a tokenizer.json. The largest that are published, of 262,144 pieces with their merges, have
 # 33 MB; this is four times as much.
 MAX_TOKENIZER_BYTES = 1 << 27
-
-# Of any other JSON file: modules, settings and a dozen prompts take a few KB.
-MAX_SETTINGS_BYTES = 1 << 20
-
-# Of an integer: Python's own limit, where it has one.
-MAX_DIGITS = 4300
 
 
 class ModelFormatError(ValueError):
@@ -62,8 +48,7 @@ class ModelFormatError(ValueError):
 class ModelFile:
     """A regular file, open as long as something refers to it; pieces of it are read or mapped.
 
-    All of its bytes are those that it had when it was opened, even if another file has taken its
-    name since.
+    Its bytes are those of the file that was opened, even if another file takes its name later.
 
     Attributes:
         path: of the file.
@@ -132,7 +117,7 @@ class ModelFile:
 
 
 def read_file(path: str, field: str, max_bytes: int) -> bytes:
-    """The content of a regular file that needs at most so many bytes.
+    """The content of a regular file of at most ``max_bytes`` bytes.
 
     Raises:
         OSError: missing, unreadable, a directory, a FIFO or a device.
@@ -151,7 +136,7 @@ def read_file(path: str, field: str, max_bytes: int) -> bytes:
 
 
 def read_beginning(path: str, count: int) -> bytes:
-    """So many bytes of a regular file, or fewer if it has fewer.
+    """The first ``count`` bytes of a regular file, or all if it has fewer.
 
     Raises:
         OSError: missing, unreadable, a directory, a FIFO or a device.
@@ -161,7 +146,7 @@ def read_beginning(path: str, count: int) -> bytes:
 
 
 def map_file(path: str, *, mmap: bool = True) -> NDArray[np.uint8]:
-    """The content of a regular file as read-only bytes, mapped into memory unless told otherwise.
+    """The content of a regular file as read-only bytes, mapped into memory if ``mmap``.
 
     Raises:
         OSError: missing, unreadable, a directory, a FIFO or a device.
@@ -201,167 +186,3 @@ def _check_regular(status: os.stat_result, path: str) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "Not a regular file", path)
-
-
-def read_json_object(path: str, field: str) -> dict[str, Any]:
-    """The JSON object of a file of settings; no object in it repeats a key.
-
-    Raises:
-        OSError: missing, unreadable, a directory, a FIFO or a device.
-        ModelFormatError: anything else, or more than `MAX_SETTINGS_BYTES` (``path`` and ``field``
-            are named).
-    """
-    return parse_json_object(read_file(path, field, MAX_SETTINGS_BYTES), path, field)
-
-
-def parse_json_object(data: bytes, path: str, field: str) -> dict[str, Any]:
-    """A JSON object; no object in it repeats a key.
-
-    Raises:
-        ModelFormatError: anything else (``path`` and ``field`` are named).
-    """
-    parsed = _parse_json(data, path, field)
-    if not isinstance(parsed, dict):
-        raise ModelFormatError(path, field, f"expected an object, found {json_type(parsed)}")
-    return parsed
-
-
-def read_json_array(path: str, field: str) -> list[Any]:
-    """The JSON array of a file of settings; no object in it repeats a key.
-
-    Raises:
-        OSError: missing, unreadable, a directory, a FIFO or a device.
-        ModelFormatError: anything else, or more than `MAX_SETTINGS_BYTES` (``path`` and ``field``
-            are named).
-    """
-    parsed = _parse_json(read_file(path, field, MAX_SETTINGS_BYTES), path, field)
-    if not isinstance(parsed, list):
-        raise ModelFormatError(path, field, f"expected an array, found {json_type(parsed)}")
-    return parsed
-
-
-def with_member(content: bytes, key: str, value: object) -> bytes:
-    """A JSON object with another value for one of its keys; all else keeps its bytes.
-
-    Numbers, above all, which other readers might round otherwise if they were written anew.
-
-    Args:
-        content: what `parse_json_object` takes, not empty.
-        key: one that it may lack.
-        value: what JSON can hold.
-    """
-    text = content.decode("utf-8")
-    decoder = json.JSONDecoder()
-    new = json.dumps(value)
-    begin = place = text.index("{") + 1
-    while True:
-        found, place = decoder.raw_decode(text, _token_at(text, place))
-        place = _token_at(text, _token_at(text, place) + 1)  # behind the colon
-        _, end = decoder.raw_decode(text, place)
-        if found == key:
-            return (text[:place] + new + text[end:]).encode()
-        place = _token_at(text, end) + 1
-        if text[place - 1] == "}":
-            return f"{text[:begin]}{json.dumps(key)}: {new}, {text[begin:]}".encode()
-
-
-def _token_at(text: str, place: int) -> int:
-    """Where the white space ends that begins at a place."""
-    while text[place] in " \t\n\r":
-        place += 1
-    return place
-
-
-def json_type(value: object) -> str:
-    """What a value is called in JSON."""
-    names = {
-        dict: "an object",
-        list: "an array",
-        str: "a string",
-        bool: "a boolean",
-        type(None): "null",
-    }
-    return names.get(type(value), "a number")
-
-
-def json_decoder(path: str, field: str) -> json.JSONDecoder:
-    """A decoder that refuses objects that repeat a key, and numbers of thousands of digits.
-
-    Its errors are those of `as_format_errors`, or `ModelFormatError`.
-    """
-
-    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            raise repeated_key(next(_repeats(key for key, _ in pairs)), path, field)
-        return result
-
-    return json.JSONDecoder(object_pairs_hook=without_repeats, parse_int=_integer_parser())
-
-
-def _integer_parser() -> Callable[[str], int] | None:
-    # Python refuses longer integers, whose time is quadratic, unless somebody lifted its limit.
-    limit = getattr(sys, "get_int_max_str_digits", lambda: 0)()
-    is_limited = 0 < limit <= MAX_DIGITS
-    return None if is_limited else _short_integer
-
-
-def repeated_key(key: str, path: str, field: str) -> ModelFormatError:
-    """The error of an object that repeats a key."""
-    return ModelFormatError(path, field, f"key {key!r:.80} occurs twice in one object")
-
-
-@contextmanager
-def as_format_errors(path: str, field: str) -> Iterator[None]:
-    """Errors of reading JSON become a `ModelFormatError` of ``path`` and ``field``."""
-    try:
-        yield
-    except ModelFormatError:
-        raise
-    except RecursionError:
-        raise ModelFormatError(path, field, "nested too deeply to be read") from None
-    except ValueError as error:  # not UTF-8, not JSON, a number of thousands of digits
-        raise ModelFormatError(path, field, f"not valid JSON: {error}") from None
-
-
-def _parse_json(data: bytes, path: str, field: str) -> Any:
-    with as_format_errors(path, field):
-        text = data.decode("utf-8")
-        if text.startswith("\ufeff"):
-            raise ValueError("it begins with a byte order mark")
-        parsed, keys = _decoded_with_count(text)
-        # Where no key is parted from its colon, there are at most so many keys, repeated ones too:
-        # of two quotes with a colon each (the token ":" and its number) one ends no key.
-        most = data.count(b'":') - data.count(b'":":')
-        if keys == most and not re.search(rb'"[ \t\n\r]+:', data):
-            return parsed
-        return json_decoder(path, field).decode(text)
-
-
-def _decoded_with_count(text: str) -> tuple[Any, int]:
-    """What JSON holds, the last one of repeated keys, and how many keys there are then.
-
-    It takes two thirds of the time of a decoder that looks at each key.
-    """
-    counts: list[int] = []
-
-    def counted(parsed: dict[str, Any]) -> dict[str, Any]:
-        counts.append(len(parsed))
-        return parsed
-
-    decoder = json.JSONDecoder(object_hook=counted, parse_int=_integer_parser())
-    return decoder.decode(text), sum(counts)
-
-
-def _repeats(keys: Iterable[str]) -> Iterator[str]:
-    seen: set[str] = set()
-    for key in keys:
-        if key in seen:
-            yield key
-        seen.add(key)
-
-
-def _short_integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError(f"an integer of {len(digits)} digits")
-    return int(digits)

@@ -13,20 +13,15 @@ from contextlib import suppress
 from json.decoder import JSONDecodeError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nibblevec._containers.files import (
-    ModelFile,
-    ModelFormatError,
-    as_format_errors,
-    json_decoder,
-    repeated_key,
-)
+from nibblevec._containers.files import ModelFile, ModelFormatError
+from nibblevec._containers.json_files import as_format_errors, json_decoder, repeated_key
+from nibblevec._containers.stored_tensors import StoredTensor
 from nibblevec._io.errors import errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from nibblevec._containers.stored_tensors import Tensor
 
 # The format's own limit: its library refuses longer headers.
 MAX_HEADER_BYTES = 100_000_000
@@ -48,47 +43,6 @@ ITEM_BITS = {
     "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
     "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
 }  # fmt: skip
-
-
-class Tensor(NamedTuple):
-    """One tensor in memory: its type as the format spells it, its shape, its bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    data: NDArray[np.uint8]
-
-
-class StoredTensor(NamedTuple):
-    """One tensor of a file: its type as the format spells it, its shape, where its bytes are.
-
-    They are taken when they are asked for.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    file: ModelFile
-    begin: int
-    end: int
-
-    @property
-    def data(self) -> NDArray[np.uint8]:
-        """Its bytes, mapped into memory if the file was opened so.
-
-        Raises:
-            OSError: they cannot be read.
-            ModelFormatError: the file was cut.
-        """
-        return self.file.piece(self.begin, self.end, self.name)
-
-    def read(self) -> NDArray[np.uint8]:
-        """Its bytes in memory of their own, aligned.
-
-        Raises:
-            OSError: they cannot be read.
-            ModelFormatError: the file was cut.
-        """
-        return self.file.read(self.begin, self.end, self.name)
 
 
 def read_safetensors(path: str, *, mmap: bool = True) -> dict[str, StoredTensor]:

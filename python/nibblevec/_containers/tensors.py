@@ -1,4 +1,4 @@
-"""What tensors of a model's file must be: tables, vectors of finite numbers, numbers of rows."""
+"""What the tensors of a model must be: tables, finite vectors, rows and weights of tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec._containers.files import ModelFormatError
-from nibblevec._containers.safetensors import StoredTensor, Tensor
+from nibblevec._containers.stored_tensors import StoredTensor, Tensor
 from nibblevec._table import RowFormat, Table
 from nibblevec._token_rules import TokenRules
 
@@ -102,7 +102,7 @@ def table_of(
 def float32_vector(
     tensors: Mapping[str, StoredTensor], name: str, dtypes: tuple[str, ...], path: str
 ) -> NDArray[np.float32]:
-    """A vector of finite numbers, float32 [dims], dims > 0.
+    """A finite vector, float32 [dims], dims > 0.
 
     Raises:
         ModelFormatError: see `float_vector`.
@@ -119,7 +119,7 @@ def float_vector(
     *,
     max_length: int,
 ) -> NDArray[np.floating[Any]]:
-    """A vector of finite numbers, float64 [n] where the tensor is, else float32 [n].
+    """A finite vector, float64 [n] where the tensor is, else float32 [n].
 
     Raises:
         ModelFormatError: it is missing, has another type or shape, no number or more than
@@ -139,7 +139,7 @@ def float_vector(
 def row_numbers(
     tensors: Mapping[str, StoredTensor], name: str, rows: int, path: str
 ) -> NDArray[np.uint32]:
-    """A vector of numbers of rows, uint32 [n], n > 0.
+    """A vector of row numbers, uint32 [n], n > 0.
 
     Raises:
         ModelFormatError: it is missing, not of integers, has another shape, or a number is not

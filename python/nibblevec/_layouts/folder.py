@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nibblevec._containers.safetensors import read_safetensors
 
 if TYPE_CHECKING:
-    from nibblevec._containers.safetensors import StoredTensor
+    from nibblevec._containers.stored_tensors import StoredTensor
 
 TENSORS_NAME = "model.safetensors"
 

@@ -10,12 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nibblevec._containers.files import (
-    ModelFormatError,
-    read_beginning,
-    read_json_array,
-    read_json_object,
-)
+from nibblevec._containers.files import ModelFormatError, read_beginning
+from nibblevec._containers.json_files import read_json_array, read_json_object
 from nibblevec._io import file_kinds
 from nibblevec._io.output_files import is_unfinished
 from nibblevec._io.output_folders import FILES_WITHIN

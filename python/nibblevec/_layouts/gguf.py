@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec._containers.files import MAX_TOKENIZER_BYTES, ModelFormatError, read_beginning
-from nibblevec._containers.gguf import MAGIC, GgufFile, read_gguf, write_gguf
-from nibblevec._containers.safetensors import StoredTensor
+from nibblevec._containers.gguf_format import MAGIC
+from nibblevec._containers.gguf_reader import GgufFile, read_gguf
+from nibblevec._containers.gguf_writer import write_gguf
+from nibblevec._containers.stored_tensors import StoredTensor
 from nibblevec._containers.tensors import (
     rules_of,
     table_of,
@@ -29,7 +31,7 @@ from nibblevec._table import Table
 from nibblevec._token_rules import TokenRules, Truncation
 
 if TYPE_CHECKING:
-    from nibblevec._containers.gguf import GgufValue
+    from nibblevec._containers.gguf_writer import GgufValue
 
 SUFFIX = ".gguf"
 

@@ -12,12 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nibblevec._containers.files import (
-    ModelFormatError,
-    json_type,
-    parse_json_object,
-    read_json_object,
-)
+from nibblevec._containers.files import ModelFormatError
+from nibblevec._containers.json_files import json_type, parse_json_object, read_json_object
 from nibblevec._containers.safetensors import write_safetensors
 from nibblevec._containers.tensors import (
     FLOAT_TYPES,

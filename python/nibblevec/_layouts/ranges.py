@@ -9,12 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec._containers.files import ModelFormatError
-from nibblevec._containers.safetensors import (
-    StoredTensor,
-    Tensor,
-    read_safetensors,
-    write_safetensors,
-)
+from nibblevec._containers.safetensors import read_safetensors, write_safetensors
+from nibblevec._containers.stored_tensors import StoredTensor, Tensor
 from nibblevec._precision import RangesOf
 
 if TYPE_CHECKING:

@@ -9,12 +9,8 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from nibblevec._containers.files import (
-    ModelFormatError,
-    json_type,
-    read_json_array,
-    read_json_object,
-)
+from nibblevec._containers.files import ModelFormatError
+from nibblevec._containers.json_files import json_type, read_json_array, read_json_object
 from nibblevec._containers.safetensors import write_safetensors
 from nibblevec._containers.tensors import (
     FLOAT_TYPES,

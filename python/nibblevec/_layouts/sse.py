@@ -9,12 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from nibblevec._containers.files import ModelFormatError, map_file
-from nibblevec._containers.safetensors import (
-    StoredTensor,
-    Tensor,
-    read_safetensors,
-    write_safetensors,
-)
+from nibblevec._containers.safetensors import read_safetensors, write_safetensors
+from nibblevec._containers.stored_tensors import StoredTensor, Tensor
 from nibblevec._containers.tensors import (
     FLOAT_TYPES,
     float32_vector,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nibblevec._containers.files import parse_json_object
+from nibblevec._containers.json_files import parse_json_object
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._token_rules import NO_RULES, TokenRules
 from nibblevec._tokenization.ids import (

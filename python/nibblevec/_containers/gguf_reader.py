@@ -1,4 +1,4 @@
-"""The container of GGUF files: read with every promise of the format checked, and written.
+"""GGUF files, read with every promise of the format checked.
 
 The `gguf` package's own reader makes an array of each number of a header, takes what lies beyond
 the end of a cut file for less data, and lets tensors overlap.
@@ -9,21 +9,24 @@ Source: the format's specification, https://github.com/ggml-org/ggml/blob/master
 from __future__ import annotations
 
 import struct
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from nibblevec._containers.files import MAX_TOKENIZER_BYTES, ModelFile, ModelFormatError
-from nibblevec._containers.safetensors import StoredTensor, Tensor
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    GgufValue = str | bytes | bool | int | Sequence[str]
-
-MAGIC = b"GGUF"
+from nibblevec._containers.gguf_format import (
+    ARRAY,
+    BOOL,
+    DEFAULT_ALIGNMENT,
+    MAGIC,
+    STRING,
+    TENSOR_TYPES,
+    padded,
+)
+from nibblevec._containers.stored_tensors import StoredTensor
 
 # Little-endian both; 1 had counts of 32 bits, and 3 allows files of big-endian numbers besides.
 READ_VERSIONS = (2, 3)
-WRITTEN_VERSION = 3
+
+MIN_ALIGNMENT = 8
 
 # The specification's bounds of a key and of a tensor's name, and ggml's of dimensions.
 MAX_KEY_BYTES = (1 << 16) - 1
@@ -36,11 +39,8 @@ MAX_COUNT = 1 << 14
 MAX_STRINGS = 1 << 22
 MAX_HEADER_BYTES = 2 * MAX_TOKENIZER_BYTES
 
-# Headers are read so much at a time.
+# Of a header, read at a time.
 CHUNK_BYTES = 1 << 16
-
-DEFAULT_ALIGNMENT = 32
-MIN_ALIGNMENT = 8
 
 # Types of values: name, and how `struct` spells one.
 SCALARS = {
@@ -56,35 +56,18 @@ SCALARS = {
     11: ("int64", "<q"),
     12: ("float64", "<d"),
 }
-UINT32, BOOL, STRING, ARRAY, UINT64 = 4, 7, 8, 9, 10
-
-# Types of tensors: name, weights of a block, bytes of a block.
-# Source: `ggml.h`, and `GGML_QUANT_SIZES` of the `gguf` package.
-TENSOR_TYPES = {
-    0: ("F32", 1, 4), 1: ("F16", 1, 2), 30: ("BF16", 1, 2), 28: ("F64", 1, 8),
-    24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8),
-    2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 40),
-    10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176),
-    14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292),
-    16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98),
-    19: ("IQ1_S", 256, 50), 20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110),
-    22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136), 29: ("IQ1_M", 256, 56),
-    34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36),
-    41: ("Q1_0", 128, 18),
-}  # fmt: skip
 
 
 class Value(NamedTuple):
     """A value of the metadata.
 
     Attributes:
-        kind: name of its type; that of its items if it is an array.
+        type_name: of the value; of its items if it is an array.
         length: number of items of an array, else None.
         data: a number, or a `FilePart`: the bytes of a string, or of all items of an array.
     """
 
-    kind: str
+    type_name: str
     length: int | None
     data: Any
 
@@ -145,7 +128,7 @@ class GgufFile(NamedTuple):
         value = self.metadata.get(key)
         if value is None:
             return None
-        if value.length is not None or "int" not in value.kind or value.data < 0:
+        if value.length is not None or "int" not in value.type_name or value.data < 0:
             raise ModelFormatError(
                 self.path, key, f"{_in_words(value)}, expected a whole number from 0 up"
             )
@@ -160,7 +143,7 @@ class GgufFile(NamedTuple):
         value = self.metadata.get(key)
         if value is None:
             return None
-        if value.length is None or value.kind != "string":
+        if value.length is None or value.type_name != "string":
             raise ModelFormatError(
                 self.path, key, f"{_in_words(value)}, expected an array of strings"
             )
@@ -170,17 +153,17 @@ class GgufFile(NamedTuple):
             for _ in range(value.length)
         ]
 
-    def _value(self, key: str, kind: str, expected: str) -> Value | None:
+    def _value(self, key: str, type_name: str, expected: str) -> Value | None:
         value = self.metadata.get(key)
-        if value is not None and (value.length is not None or value.kind != kind):
+        if value is not None and (value.length is not None or value.type_name != type_name):
             raise ModelFormatError(self.path, key, f"{_in_words(value)}, expected {expected}")
         return value
 
 
 def _in_words(value: Value) -> str:
     if value.length is not None:
-        return f"an array of {value.kind}"
-    return "a string" if value.kind == "string" else f"{value.kind} {value.data}"
+        return f"an array of {value.type_name}"
+    return "a string" if value.type_name == "string" else f"{value.type_name} {value.data}"
 
 
 def _text(data: bytes | memoryview, path: str, field: str) -> str:
@@ -213,7 +196,7 @@ class _Cursor:
         self._chunk_begin = begin
 
     def take(self, count: int, field: str) -> memoryview:
-        """The next so many bytes.
+        """The next ``count`` bytes.
 
         Raises:
             ModelFormatError: there are fewer, or the header becomes longer than it may be.
@@ -221,7 +204,9 @@ class _Cursor:
         return self.taken_or_more(count, field, passes=True)[:count]
 
     def taken_or_more(self, count: int, field: str, *, passes: bool = False) -> memoryview:
-        """The next so many bytes and what is in memory after them; goes beyond so many, or stays.
+        """The next ``count`` bytes and what is in memory after them.
+
+        The cursor passes ``count`` bytes if ``passes``, else it stays.
 
         Raises:
             ModelFormatError: as `take`.
@@ -237,7 +222,7 @@ class _Cursor:
         return self._chunk[begin - self._chunk_begin :]
 
     def part(self, count: int, field: str) -> FilePart:
-        """Pass so many bytes, which are read if they are needed.
+        """Pass ``count`` bytes, which are read if they are needed.
 
         Raises:
             ModelFormatError: as `take`.
@@ -251,7 +236,7 @@ class _Cursor:
         return FilePart(self._file, begin, self.position)
 
     def check(self, count: int, field: str) -> None:
-        """See that there are so many bytes.
+        """Check that ``count`` bytes follow.
 
         Raises:
             ModelFormatError: as `take`.
@@ -333,7 +318,7 @@ def read_gguf(path: str, *, mmap: bool = True) -> GgufFile:
             raise ModelFormatError(path, name, "occurs twice")
         entries[name] = _entry(cursor, name)
     alignment = _alignment(metadata, path)
-    data_begin = _padded(cursor.position, alignment)
+    data_begin = padded(cursor.position, alignment)
     _check_cover(entries, alignment, file.size - data_begin, path)
     return GgufFile(
         path,
@@ -360,24 +345,24 @@ def _count(cursor: _Cursor, field: str) -> int:
 
 
 def _value(cursor: _Cursor, key: str) -> Value:
-    kind = cursor.number("<I", key)
-    if kind in SCALARS:
-        name, spelling = SCALARS[kind]
+    value_type = cursor.number("<I", key)
+    if value_type in SCALARS:
+        name, spelling = SCALARS[value_type]
         number = cursor.number(spelling, key)
-        if kind == BOOL and number > 1:
+        if value_type == BOOL and number > 1:
             raise ModelFormatError(cursor.path, key, f"bool {number}, expected 0 or 1")
         return Value(name, None, number)
-    if kind == STRING:
+    if value_type == STRING:
         return Value("string", None, cursor.string(key))
-    if kind != ARRAY:
-        raise ModelFormatError(cursor.path, key, f"a value of the unknown type {kind}")
-    kind = cursor.number("<I", key)
+    if value_type != ARRAY:
+        raise ModelFormatError(cursor.path, key, f"a value of the unknown type {value_type}")
+    value_type = cursor.number("<I", key)
     count = cursor.number("<Q", key)
-    if kind in SCALARS:
-        name, spelling = SCALARS[kind]
+    if value_type in SCALARS:
+        name, spelling = SCALARS[value_type]
         return Value(name, count, cursor.part(count * struct.calcsize(spelling), key))
-    if kind != STRING:
-        what = "an array" if kind == ARRAY else f"the unknown type {kind}"
+    if value_type != STRING:
+        what = "an array" if value_type == ARRAY else f"the unknown type {value_type}"
         raise ModelFormatError(cursor.path, key, f"an array of {what}, expected a simple type")
     begin = cursor.position
     cursor.check(8 * count, key)
@@ -390,7 +375,7 @@ def _value(cursor: _Cursor, key: str) -> Value:
 
 
 def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
-    """Go beyond so many strings."""
+    """Pass ``count`` strings."""
     length_at = struct.Struct("<Q").unpack_from
     while count:
         chunk = cursor.taken_or_more(8, key)
@@ -416,11 +401,11 @@ def _entry(cursor: _Cursor, name: str) -> _Entry:
             path, name, f"{dimensions} dimensions, expected at most {MAX_DIMENSIONS}"
         )
     sizes = struct.unpack(f"<{dimensions}Q", cursor.take(8 * dimensions, name))
-    kind = cursor.number("<I", name)
+    tensor_type = cursor.number("<I", name)
     begin = cursor.number("<Q", name)
-    if kind not in TENSOR_TYPES:
-        raise ModelFormatError(path, name, f"of the unknown type {kind}")
-    dtype, block_weights, block_bytes = TENSOR_TYPES[kind]
+    if tensor_type not in TENSOR_TYPES:
+        raise ModelFormatError(path, name, f"of the unknown type {tensor_type}")
+    dtype, block_weights, block_bytes = TENSOR_TYPES[tensor_type]
     weights = 1
     for size in sizes:
         weights *= size
@@ -438,17 +423,13 @@ def _alignment(metadata: dict[str, Value], path: str) -> int:
     if value is None:
         return DEFAULT_ALIGNMENT
     alignment = value.data
-    if value.length is not None or value.kind != "uint32":
+    if value.length is not None or value.type_name != "uint32":
         raise ModelFormatError(path, key, f"{_in_words(value)}, expected a uint32")
     if alignment < MIN_ALIGNMENT or alignment & (alignment - 1):
         raise ModelFormatError(
             path, key, f"{alignment}, expected a power of two from {MIN_ALIGNMENT} up"
         )
     return int(alignment)
-
-
-def _padded(size: int, alignment: int) -> int:
-    return -(-size // alignment) * alignment
 
 
 def _check_cover(entries: dict[str, _Entry], alignment: int, room: int, path: str) -> None:
@@ -462,7 +443,7 @@ def _check_cover(entries: dict[str, _Entry], alignment: int, room: int, path: st
                 f"begins at {entry.begin}, expected {covered}: {what} the tensor before",
             )
         end = entry.end
-        covered = _padded(end, alignment)
+        covered = padded(end, alignment)
         if end > room:
             raise ModelFormatError(
                 path, name, f"ends at {end}, but there are {max(room, 0)} bytes of data"
@@ -471,51 +452,3 @@ def _check_cover(entries: dict[str, _Entry], alignment: int, room: int, path: st
         raise ModelFormatError(
             path, "data", f"tensors end at {end}, padded {covered}, the file's data at {room}"
         )
-
-
-def write_gguf(
-    file: IO[bytes],
-    metadata: Mapping[str, GgufValue],
-    tensors: Mapping[str, Tensor],
-) -> None:
-    """Write a whole GGUF file.
-
-    Args:
-        file: written from its beginning.
-        metadata: a str, or the bytes of one, becomes a string, a bool a bool, an int a uint32
-            or, where that is too small, a uint64, a sequence an array of strings.
-        tensors: by name; a shape has the rows first.
-    """
-    kinds = {name: number for number, (name, _, _) in TENSOR_TYPES.items()}
-    parts = [MAGIC, struct.pack("<IQQ", WRITTEN_VERSION, len(tensors), len(metadata))]
-    for key, value in metadata.items():
-        parts += [_packed_string(key), _packed_value(value)]
-    begin = 0
-    for name, tensor in tensors.items():
-        sizes = tensor.shape[::-1]
-        parts.append(_packed_string(name))
-        parts.append(struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes))
-        parts.append(struct.pack("<IQ", kinds[tensor.dtype], begin))
-        begin = _padded(begin + tensor.data.nbytes, DEFAULT_ALIGNMENT)
-    header = b"".join(parts)
-    file.write(header.ljust(_padded(len(header), DEFAULT_ALIGNMENT), b"\0"))
-    for tensor in tensors.values():
-        file.write(tensor.data.data)
-        file.write(bytes(-tensor.data.nbytes % DEFAULT_ALIGNMENT))
-
-
-def _packed_string(text: str | bytes) -> bytes:
-    encoded = text.encode() if isinstance(text, str) else text
-    return struct.pack("<Q", len(encoded)) + encoded
-
-
-def _packed_value(value: GgufValue) -> bytes:
-    if isinstance(value, (str, bytes)):
-        return struct.pack("<I", STRING) + _packed_string(value)
-    if isinstance(value, bool):
-        return struct.pack("<IB", BOOL, value)
-    if isinstance(value, int):
-        fits = value < 1 << 32
-        return struct.pack("<II" if fits else "<IQ", UINT32 if fits else UINT64, value)
-    items = b"".join(map(_packed_string, value))
-    return struct.pack("<IIQ", ARRAY, STRING, len(value)) + items

@@ -14,8 +14,8 @@ import numpy as np
 from common import describe_environment, pin, publish, require, statistics
 from nibblevec import Table
 from nibblevec._bundled import load_bundled_model
-from nibblevec._layouts import load_model
-from nibblevec._layouts.writing import save_model
+from nibblevec._layouts.loading import load_model
+from nibblevec._layouts.saving import save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

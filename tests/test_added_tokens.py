@@ -31,7 +31,7 @@ from tiny_models import (
 from tokenizer_pairs import FLAGS, NORMALIZERS, ROWS, Pair, added_token, content_with
 
 from nibblevec import Encoder, ModelFormatError
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 from nibblevec._token_rules import Truncation
 from nibblevec._tokenization.loading import load_tokenizer
 from nibblevec._tokenization.native import NativeTokenizer

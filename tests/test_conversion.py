@@ -35,9 +35,13 @@ from tiny_models import (
 
 from nibblevec import Encoder, Table
 from nibblevec._cli import main
-from nibblevec._layouts import load_model, writing
-from nibblevec._layouts.conversion import distance, fitting_format, in_row_format, with_row_by_id
-from nibblevec._layouts.writing import WRITTEN, fitting_layout, save_model
+from nibblevec._layouts import saving
+from nibblevec._layouts.distance import distance
+from nibblevec._layouts.loading import load_model
+from nibblevec._layouts.registry import WRITTEN
+from nibblevec._layouts.row_formats import fitting_format, in_row_format, with_row_by_id
+from nibblevec._layouts.saving import fitting_layout, save_model
+from nibblevec._layouts.tokenizers import load_tokenizer_of
 from nibblevec._model import Head, Model, TokenizerJson
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
 from nibblevec._vectors import write_floats
@@ -86,7 +90,7 @@ def said_to_grow() -> Any:
 
 
 def vectors_of(model: Model) -> Any:
-    tokens = model.load_tokenizer()
+    tokens = load_tokenizer_of(model)
     out = np.empty((len(TEXTS), model.table.dim), np.float32)
     write_floats(model, tokens, tuple(TEXTS), tokens.truncation, out, normalize=False)
     return out
@@ -234,7 +238,7 @@ def test_static_embedding_without_an_unknown_token_as_model2vec(tmp_path: Path) 
     assert again.layout == "Model2Vec"
     texts = ("abc", "aab", "", "c" * 5000)
     for one in (model, again):
-        tokens = one.load_tokenizer()
+        tokens = load_tokenizer_of(one)
         out = np.empty((4, 3), np.float32)
         write_floats(one, tokens, texts, tokens.truncation, out, normalize=False)
         np.testing.assert_allclose(
@@ -780,13 +784,13 @@ def test_convert_tells_what_it_wrote_though_it_is_gone(
     source: str, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
     """Another process may have put something else in its place at once."""
-    save = writing.save_model
+    save = save_model
 
     def save_and_lose(*arguments: Any, **options: Any) -> None:
         save(*arguments, **options)
         os.rename(out, "elsewhere")
 
-    monkeypatch.setattr(writing, "save_model", save_and_lose)
+    monkeypatch.setattr(saving, "save_model", save_and_lose)
     lines = lines_of(convert(source, out))
     files = [path for path in (Path("elsewhere"), *Path("elsewhere").rglob("*")) if path.is_file()]
     assert int(lines["bytes"]) == sum(path.stat().st_size for path in files)
@@ -936,7 +940,7 @@ def test_kill_at_any_moment(out: str) -> None:
         assert names == ({"old", out} if whole else {"old"})
         if out in names:
             model = load_model(out)
-            model.load_tokenizer()
+            load_tokenizer_of(model)
             assert model.table.format == ("float32" if whole else "float16")
 
 

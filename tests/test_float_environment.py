@@ -23,9 +23,10 @@ from tiny_models import (
 
 import nibblevec
 from nibblevec import Encoder, Table, _core, semantic_search
-from nibblevec._layouts import load_model
-from nibblevec._layouts.conversion import distance, in_row_format
-from nibblevec._layouts.writing import save_model
+from nibblevec._layouts.distance import distance
+from nibblevec._layouts.loading import load_model
+from nibblevec._layouts.row_formats import in_row_format
+from nibblevec._layouts.saving import save_model
 from nibblevec._precision import Precision
 from nibblevec._similarity import SimilarityName, similarity, similarity_pairwise
 from nibblevec._verification import verify

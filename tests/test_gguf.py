@@ -40,7 +40,7 @@ from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 
 from nibblevec import Encoder, ModelFormatError
 from nibblevec._cli import main
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 from nibblevec._precision import RangesOf
 
 TEXTS = ["A cup of hot tea.", "the stock market fell", "", "unable, walking: 12 caf\u00e9s", "tea"]
@@ -270,7 +270,7 @@ def test_a_large_file_loads_in_60_ms(large: Path) -> None:
 GROWTH_SCRIPT = """
 import sys
 from pathlib import Path
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 from nibblevec._precision import RangesOf
 
 def anonymous():

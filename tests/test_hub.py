@@ -14,7 +14,8 @@ import pytest
 from tiny_models import COMMIT, lay_into_cache, write_model
 
 from nibblevec import Encoder
-from nibblevec._hub import FILES, find_model
+from nibblevec._hub import find_model
+from nibblevec._layouts.registry import READ_NAMES
 
 OTHER_COMMIT = "f" * 40
 
@@ -33,7 +34,7 @@ def test_local_path_makes_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     folder = write_model(tmp_path / "owner" / "model")
     monkeypatch.chdir(tmp_path)
     model = Encoder("owner/model")  # which could be the name of a repository
-    assert find_model("owner/model").folder == str(folder)
+    assert find_model("owner/model", READ_NAMES).folder == str(folder)
     assert model.encode("tea").shape == (30,)
 
 
@@ -132,7 +133,7 @@ def test_what_is_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 "cache_dir": str(tmp_path),
                 "token": "secret",
                 "local_files_only": False,
-                "allow_patterns": list(FILES),
+                "allow_patterns": list(READ_NAMES),
             },
         )
     ]

@@ -17,7 +17,7 @@ from tiny_models import TABLE
 import nibblevec
 from nibblevec import Encoder
 from nibblevec._bundled import BUNDLED_MODEL
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 
 TABLE_BYTES = 7_935_720
 
@@ -111,7 +111,7 @@ MEMORY_SCRIPT = r"""
 import re, sys
 from pathlib import Path
 from nibblevec._bundled import BUNDLED_MODEL
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 
 def anonymous():
     status = Path("/proc/self/status").read_text()

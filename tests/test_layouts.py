@@ -35,7 +35,7 @@ from tiny_models import (
 import nibblevec
 from nibblevec import Encoder, _core
 from nibblevec._cli import main
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 from nibblevec._vectors import write_floats
 
 ROWS = len(VOCABULARY)

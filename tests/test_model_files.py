@@ -46,8 +46,9 @@ from nibblevec._containers.gguf_reader import MAX_STRINGS, read_gguf
 from nibblevec._containers.json_files import MAX_SETTINGS_BYTES, parse_json_object
 from nibblevec._containers.safetensors import MAX_HEADER_BYTES, read_safetensors
 from nibblevec._containers.tensors import MAX_DIMS, MAX_TOKENS
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.ranges import RANGES_NAME
+from nibblevec._layouts.tokenizers import load_tokenizer_of
 
 DIM = 30
 ROWS = len(VOCABULARY)
@@ -152,7 +153,7 @@ def test_nothing_is_mapped_unless_it_was_asked_for(
 def test_only_the_table_is_mapped(tmp_path: Path, maps: Maps, make: Callable[[Path], Path]) -> None:
     """And only if it stays in its own bytes."""
     model = load_model(make(tmp_path / "model"))
-    model.load_tokenizer()
+    load_tokenizer_of(model)
     is_narrowed = model.wide_sums and model.token_rules.weight_of_id is None
     assert len(maps.lengths) == (0 if is_narrowed else 1)
     for length in maps.lengths:

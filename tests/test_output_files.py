@@ -21,13 +21,14 @@ import pytest
 from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 
 from nibblevec import Table
-from nibblevec import _layouts as formats
 from nibblevec._io import output_folders
 from nibblevec._io.file_access import ACL_ATTRIBUTE
 from nibblevec._io.output_files import written_file
 from nibblevec._io.output_folders import LOCK_NAME, written_folder
-from nibblevec._layouts import load_model
-from nibblevec._layouts.writing import WRITTEN, save_model
+from nibblevec._layouts import loading
+from nibblevec._layouts.loading import load_model
+from nibblevec._layouts.registry import WRITTEN
+from nibblevec._layouts.saving import save_model
 from nibblevec._model import Head, Model, TokenizerJson
 from nibblevec._precision import RangesOf
 from nibblevec._token_rules import TokenRules, Truncation
@@ -178,35 +179,35 @@ def test_a_load_whose_files_never_rest(tmp_path: Path, monkeypatch: pytest.Monke
     folder = tmp_path / "model"
     save("static", 1, folder)
     tokenizer = folder / "tokenizer.json"
-    load = formats._load
+    load = loading._load
     loads = 0
 
-    def loading(*arguments: Any) -> Model:
+    def replacing(*arguments: Any) -> Model:
         nonlocal loads
         loads += 1
         tokenizer.write_bytes(tokenizer.read_bytes() + b" ")
         return load(*arguments)
 
-    monkeypatch.setattr(formats, "_load", loading)
+    monkeypatch.setattr(loading, "_load", replacing)
     with pytest.raises(OSError, match="Its files were replaced while they were read") as caught:
         load_model(folder)
     assert (caught.value.errno, caught.value.filename) == (errno.EBUSY, str(folder))
-    assert loads == formats.READINGS
+    assert loads == loading.READINGS
 
 
 def test_other_files_do_not_disturb_a_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "model"
     save("static", 1, folder)
-    load = formats._load
+    load = loading._load
     loads = 0
 
-    def loading(*arguments: Any) -> Model:
+    def replacing(*arguments: Any) -> Model:
         nonlocal loads
         loads += 1
         (folder / f"vectors{loads}.npy").write_bytes(b"")
         return load(*arguments)
 
-    monkeypatch.setattr(formats, "_load", loading)
+    monkeypatch.setattr(loading, "_load", replacing)
     load_model(folder)
     assert loads == 1
 

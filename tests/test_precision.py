@@ -19,9 +19,9 @@ from tiny_models import safetensors_file, write_model
 
 from nibblevec import Encoder
 from nibblevec._bundled import BUNDLED_MODEL
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.ranges import RANGES_NAME, read_ranges
-from nibblevec._layouts.writing import save_model
+from nibblevec._layouts.saving import save_model
 from nibblevec._precision import (
     DTYPES,
     PRECISIONS,

@@ -26,7 +26,8 @@ from tiny_models import (
 
 from nibblevec import Encoder, ModelFormatError
 from nibblevec._cli import main
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
+from nibblevec._layouts.tokenizers import load_tokenizer_of
 from nibblevec._printing import printable
 
 # What clears a screen, turns a line around, hides, begins a line.
@@ -175,7 +176,7 @@ CHANGES = [
 def test_errors_of_a_model(tmp_path: Path, change: str) -> None:
     path = model_with(tmp_path / "a\x1b[1mb", change)
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        load_model(path).load_tokenizer()
+        load_tokenizer_of(load_model(path))
     assert_harmless(str(caught.value))
     for command in ("info", "verify"):
         assert "\\x1b[" in assert_fails_harmlessly(command, str(path))

@@ -25,9 +25,9 @@ from tiny_models import (
 )
 
 from nibblevec import Encoder, Table
-from nibblevec._layouts import load_model
-from nibblevec._layouts.conversion import in_row_format
-from nibblevec._layouts.writing import save_model
+from nibblevec._layouts.loading import load_model
+from nibblevec._layouts.row_formats import in_row_format
+from nibblevec._layouts.saving import save_model
 from nibblevec._model import Head, Model, TokenizerJson
 from nibblevec._precision import RangesOf
 from nibblevec._token_rules import TokenRules, Truncation

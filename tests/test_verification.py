@@ -27,7 +27,7 @@ import nibblevec
 from nibblevec import Table, _core
 from nibblevec import _verification as verification
 from nibblevec._cli import main
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 from nibblevec._model import Head, Model, TokenizerJson
 from nibblevec._token_rules import TokenRules, Truncation
 from nibblevec._vectors import write_floats
@@ -329,7 +329,7 @@ def test_a_model_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monk
         (folder / TABLE).write_bytes(content)
         return loaded
 
-    monkeypatch.setattr("nibblevec._layouts.load_model", load_and_change)
+    monkeypatch.setattr("nibblevec._layouts.loading.load_model", load_and_change)
     result = run(str(folder))
     assert result.exit_code == 1
     assert "Error: the tables differ: row 2 of the table, dim 20: fast " in result.output

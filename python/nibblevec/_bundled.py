@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 
 if TYPE_CHECKING:
     from nibblevec._model import Model

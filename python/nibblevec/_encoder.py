@@ -11,7 +11,9 @@ from nibblevec._compat.arguments import check_constructor_arguments, check_devic
 from nibblevec._compat.methods import ModelCardData, SentenceTransformerMethods
 from nibblevec._encoding import EncodingMethods
 from nibblevec._hub import ModelSource, find_model
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
+from nibblevec._layouts.registry import READ_NAMES
+from nibblevec._layouts.tokenizers import load_tokenizer_of
 from nibblevec._table import Table
 from nibblevec._threads import thread_count
 from nibblevec._tokenization.package import load_package_tokenizer
@@ -124,6 +126,7 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
         if model_name_or_path is not None:
             self._source = find_model(
                 model_name_or_path,
+                READ_NAMES,
                 cache_folder=cache_folder,
                 revision=revision,
                 token=token,
@@ -140,12 +143,12 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
         else:
             model = load_model(self._source.folder, mmap=bool(mmap))
         if quantize is not None:
-            from nibblevec._layouts.conversion import packed
+            from nibblevec._layouts.row_formats import packed
 
             model = packed(model, quantize, threads=thread_count(threads))
         super().__init__(
             model,
-            model.load_tokenizer(),
+            load_tokenizer_of(model),
             truncate_dim=truncate_dim,
             prompts=prompts,
             default_prompt_name=default_prompt_name,
@@ -212,7 +215,7 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
         """
         if not safe_serialization:
             raise ValueError("safe_serialization is True always: weights are never pickled")
-        from nibblevec._layouts.writing import save_unchanged
+        from nibblevec._layouts.saving import save_unchanged
 
         save_unchanged(self._model_as_set(), os.fspath(path), mmap=bool(self._options["mmap"]))
 

@@ -5,26 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-# All that any layout reads, and small files that tell what a repository is that holds no model.
-# Weights of other libraries in the same repository stay where they are.
-FILES = (
-    "tokenizer.json",
-    "embedding.q4_k_m.bin",
-    "model_rest.safetensors",
-    "model.safetensors",
-    "config.json",
-    "config_sentence_transformers.json",
-    "modules.json",
-    "0_StaticEmbedding/model.safetensors",
-    "0_StaticEmbedding/tokenizer.json",
-    "1_Normalize/config.json",
-    "ranges.safetensors",
-    "router_config.json",
-    "adapter_config.json",
-    "model.safetensors.index.json",
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Where sentence-transformers looks for a name without an owner, and keeps files if this is set.
 DEFAULT_OWNER = "sentence-transformers"
@@ -38,8 +22,7 @@ class ModelSource(NamedTuple):
 
     Attributes:
         folder: absolute path of its files.
-        name: what finds it again on another machine, or at another time: the path, or the
-            repository.
+        name: finds it again on another machine, or at another time: the path, or the repository.
         revision: commit of a repository; None for a path.
     """
 
@@ -55,19 +38,21 @@ def _on_a_line(error: Exception) -> str:
 
 def find_model(
     name: str | os.PathLike[str],
+    files: Iterable[str],
     *,
     cache_folder: str | os.PathLike[str] | None = None,
     revision: str | None = None,
     token: bool | str | None = None,
     local_files_only: bool = False,
 ) -> ModelSource:
-    """The files of a model, fetched if need be.
+    """The files of a model, fetched from the hub unless they are local.
 
     A path that exists wins over a repository of the same name, and makes no network call.
 
     Args:
         name: a path, or the name of a repository such as ``"owner/model"``; without an owner it is
             one of sentence-transformers.
+        files: what is fetched of a repository, as paths with ``/``; files that it lacks are passed.
         cache_folder: where the hub keeps its files; None means the folder that
             ``SENTENCE_TRANSFORMERS_HOME`` names, else its usual place.
         revision: branch, tag or commit; None means ``main``.
@@ -103,7 +88,7 @@ def find_model(
             cache_dir=None if cache_folder is None else os.fspath(cache_folder),
             token=token,
             local_files_only=local_files_only,
-            allow_patterns=list(FILES),
+            allow_patterns=list(files),
         )
     except (OSError, ValueError) as error:
         where = "it is not in the hub's cache" if local_files_only else "the hub did not give it"

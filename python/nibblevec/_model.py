@@ -1,4 +1,4 @@
-"""What every loader returns: a table, a head, a tokenizer, and what the files say of their use."""
+"""A model: a table, a head, a tokenizer, and what its files say of their use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from nibblevec import _core
 from nibblevec._containers.files import (
     MAX_TOKENIZER_BYTES,
-    ModelFormatError,
     check_regular_file,
     read_file,
 )
@@ -22,8 +21,6 @@ from nibblevec._io.output_files import write_file
 from nibblevec._precision import RangesOf
 from nibblevec._table import Table
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
-from nibblevec._tokenization.loading import load_tokenizer
-from nibblevec._tokenization.tokenizer import Tokenizer
 
 # How a model itself scales its vectors, over all of its dims and before truncation:
 # "torch" divides by max(norm, 1e-12), as a `Normalize` module of sentence-transformers does;
@@ -128,12 +125,13 @@ class Model(NamedTuple):
         prompts: what may be put before a text, by name.
         default_prompt_name: the prompt of a text for which none is asked; None: no prompt.
         similarity_fn_name: how two vectors are to be compared; None: not said.
-        truncate_dim: how many dims of a vector are kept unless told otherwise; None: all.
-        ranges: of the numbers of each dim, float32 [2, dims], for vectors in int8 and uint8.
-        name: what the model is called; None: not said.
+        truncate_dim: number of dims of a vector that are kept unless the caller says; None: all.
+        ranges: least and greatest value of each dim, float32 [2, dims], for vectors in int8 and
+            uint8.
+        name: of the model; None: not said.
         license: under which it may be used; None: not said.
-        headerless_table: file of the table if it has a row for each token and does not say how
-            many; else None.
+        headerless_table: file of the table if it has a row for each token and does not state their
+            number; else None.
         stored_table_bytes: size of the table in the model's files, where it was made larger when it
             was loaded; else None.
     """
@@ -173,33 +171,8 @@ class Model(NamedTuple):
             return self._replace(token_rules=rules._replace(truncation=truncation))
         return self._replace(tokenizer=self.tokenizer.truncated(truncation))
 
-    def load_tokenizer(self, *, warns: bool = True) -> Tokenizer:
-        """The tokenizer, ready to work under the model's token rules.
-
-        It warns of a file that states other ids than it is given, unless told otherwise.
-
-        Raises:
-            OSError: its file cannot be read, or is not a regular file.
-            ModelFormatError: see `nibblevec._tokenization.load_tokenizer`.
-        """
-        ids = self.token_rules.ids
-        try:
-            return load_tokenizer(
-                self.tokenizer.read(),
-                self.tokenizer.path,
-                self.table.rows if ids is None else ids,
-                headerless_table=self.headerless_table,
-                rules=self.token_rules,
-                warns=warns,
-            )
-        except ModelFormatError as error:
-            from nibblevec._layouts.foreign import explain
-
-            explain(error)
-            raise
-
     def digest(self) -> str:
-        """SHA-256 over all that vectors depend on."""
+        """SHA-256 of everything that vectors depend on."""
         import hashlib
 
         head, rules = self.head, self.token_rules
@@ -222,7 +195,7 @@ class Model(NamedTuple):
         )
         arrays = (
             *(self.table.buffer, *vectors, rules.row_of_id, rules.weight_of_id),
-            *(self.ranges[kind] for kind in sorted(self.ranges)),
+            *(self.ranges[key] for key in sorted(self.ranges)),
         )
         sha256 = hashlib.sha256()
         for part in (

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec._float_environment import in_default_float_environment
+from nibblevec._layouts.tokenizers import load_tokenizer_of
 from nibblevec._token_rules import Truncation
 from nibblevec._tokenization.package import load_package_tokenizer
 from nibblevec._vectors import write_floats
@@ -127,7 +128,7 @@ def verify(fast: Model, plain: Model, texts: Iterable[str]) -> Difference | Agre
     difference = _compare_table(fast.table, plain)
     if difference is not None:
         return difference
-    paths = _Paths(fast, fast.load_tokenizer(), plain, plain_tokenizer(plain))
+    paths = _Paths(fast, load_tokenizer_of(fast), plain, plain_tokenizer(plain))
     remaining = iter(texts)
     count = tokens = 0
     worst = 0.0

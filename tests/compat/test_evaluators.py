@@ -21,7 +21,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from compat.english_lines import english_lines
 from nibblevec import Encoder
 from nibblevec._bundled import BUNDLED_MODEL
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 
 # The same vectors, bit for bit; with a head, whose tanh is torch's or ours, nearly the same.
 STATIC_TOLERANCE = 0

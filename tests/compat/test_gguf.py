@@ -22,7 +22,7 @@ from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 import nibblevec
 from nibblevec import Encoder, ModelFormatError, Table, _core
 from nibblevec._containers.gguf_format import TENSOR_TYPES
-from nibblevec._layouts import load_model
+from nibblevec._layouts.loading import load_model
 from nibblevec._table import RowFormat
 from nibblevec._verification import Agreement, verify
 

@@ -20,8 +20,8 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 
 from nibblevec import Encoder, Table
-from nibblevec._layouts import load_model
-from nibblevec._layouts.writing import save_model
+from nibblevec._layouts.loading import load_model
+from nibblevec._layouts.saving import save_model
 from nibblevec._model import Head, Model, TokenizerJson
 from nibblevec._token_rules import TokenRules, Truncation
 

@@ -177,10 +177,11 @@ def load(model: str | None) -> Model:
     """The model that an argument MODEL names, without its tokenizer."""
     from nibblevec._bundled import load_bundled_model
     from nibblevec._hub import find_model
-    from nibblevec._layouts import load_model
+    from nibblevec._layouts.loading import load_model
+    from nibblevec._layouts.registry import READ_NAMES
 
     name = path_or_name(model)
-    return load_bundled_model() if name is None else load_model(find_model(name).folder)
+    return load_bundled_model() if name is None else load_model(find_model(name, READ_NAMES).folder)
 
 
 def check_texts(paths: tuple[str, ...], column: str | None, argument: str) -> None:

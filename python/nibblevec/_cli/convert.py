@@ -77,13 +77,16 @@ def _convert(
     threads: int | None,
 ) -> dict[str, object]:
     from nibblevec._containers.tensors import has_wide_weights
-    from nibblevec._layouts.conversion import distance, fitting_format
+    from nibblevec._layouts.distance import distance
     from nibblevec._layouts.gguf import SUFFIX
-    from nibblevec._layouts.writing import WRITTEN, fitting_layout, save_model
+    from nibblevec._layouts.registry import WRITTEN
+    from nibblevec._layouts.row_formats import fitting_format
+    from nibblevec._layouts.saving import fitting_layout, save_model
+    from nibblevec._layouts.tokenizers import load_tokenizer_of
 
     source = load(model)
     source = source._replace(name=name or source.name, license=license_ or source.license)
-    source.load_tokenizer()  # whatever is wrong with it is said before anything is written
+    load_tokenizer_of(source)  # whatever is wrong with it is said before anything is written
     layout = layout or fitting_layout(source, out)
     if (layout == "gguf") is not out.rstrip("/").lower().endswith(SUFFIX):
         rule = "a GGUF file must" if layout == "gguf" else "only a GGUF file may"

@@ -35,10 +35,11 @@ def info(model: str | None) -> None:
     MODEL is a folder, a GGUF file or a name on the Hugging Face hub, by default the bundled model.
     """
     from nibblevec import kernels
+    from nibblevec._layouts.tokenizers import load_tokenizer_of
     from nibblevec._threads import thread_count
 
     loaded = load(model)
-    tokenizer = loaded.load_tokenizer()
+    tokenizer = load_tokenizer_of(loaded)
     names = kernels()
     threads = thread_count(None)
     table = loaded.table

@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 from nibblevec._containers.files import MAX_TOKENIZER_BYTES, ModelFormatError, read_beginning
 from nibblevec._containers.gguf_format import MAGIC
-from nibblevec._containers.gguf_reader import GgufFile, read_gguf
-from nibblevec._containers.gguf_writer import write_gguf
-from nibblevec._containers.stored_tensors import StoredTensor
 from nibblevec._containers.tensors import (
     rules_of,
     table_of,
@@ -23,7 +20,9 @@ from nibblevec._containers.tensors import (
     tensor_of_table,
     tensors_of_rules,
 )
-from nibblevec._layouts import sse
+from nibblevec._layouts.head import HEAD_TENSORS, has_head, head_of, tensors_of_head
+from nibblevec._layouts.layout import Form, Layout, Writing
+from nibblevec._layouts.place import Place
 from nibblevec._layouts.ranges import ranges_of, tensors_of_ranges
 from nibblevec._model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
 from nibblevec._similarity import SIMILARITY_FUNCTIONS
@@ -31,7 +30,10 @@ from nibblevec._table import Table
 from nibblevec._token_rules import TokenRules, Truncation
 
 if TYPE_CHECKING:
+    from nibblevec._containers.gguf_reader import GgufFile
     from nibblevec._containers.gguf_writer import GgufValue
+    from nibblevec._containers.stored_tensors import StoredTensor
+    from nibblevec._layouts.tokenizers import ModelTokenizer
 
 SUFFIX = ".gguf"
 
@@ -55,32 +57,35 @@ FILE_TYPES: dict[str, int] = {
 }
 
 
-def is_gguf(path: str) -> bool:
+def _is_gguf(file: Place) -> bool:
     """Whether a regular file is called a GGUF file, or begins as one.
 
     Raises:
         OSError: it cannot be read.
     """
+    path = file.path
     return path.lower().endswith(SUFFIX) or read_beginning(path, len(MAGIC)) == MAGIC
 
 
-def load(path: str, *, mmap: bool = True) -> Model:
+def _load(place: Place) -> Model:
     """Load a GGUF file.
 
     Args:
-        path: holds ``token_embd.weight`` [rows, dim] and the content of ``tokenizer.json`` under
+        place: holds ``token_embd.weight`` [rows, dim] and the content of ``tokenizer.json`` under
             ``tokenizer.huggingface.json``. With ``dyt.alpha``, ``dyt.beta`` and ``dyt.bias``
             (F32 [dim]) a vector is their Dynamic Tanh of the mean of the rows, without them the
             mean itself. A table of another type than F32, F16, BF16, Q4_K and Q6_K is decoded to
             float32 by the `gguf` package.
-        mmap: map the table into memory instead of reading it.
 
     Raises:
         OSError: the file is missing, cannot be read, or is not a regular file.
         ModelFormatError: it is not a GGUF file; a key or a tensor is missing or holds what it must
             not; `gguf` is needed and not there.
     """
-    file = read_gguf(path, mmap=mmap)
+    from nibblevec._containers.gguf_reader import read_gguf
+
+    path = place.path
+    file = read_gguf(path, mmap=place.mmap)
     parts = file.size("split.count") or 1
     if parts > 1:
         problem = f"one of {parts} files that a model was split into; llama-gguf-split --merge"
@@ -89,12 +94,12 @@ def load(path: str, *, mmap: bool = True) -> Model:
     rules = _token_rules(file, table)
     _check_stated(file, table, rules)
     head = None
-    if any(name.startswith("dyt.") for name in file.tensors):
-        head = sse.head_of(file.tensors, ("F32",), path)
+    if has_head(file.tensors):
+        head = head_of(file.tensors, ("F32",), path)
         if len(head.alpha) != table.dim:
             raise ModelFormatError(
                 path,
-                sse.HEAD_TENSORS[0],
+                HEAD_TENSORS[0],
                 f"length {len(head.alpha)}, expected {table.dim}, the dims of {TABLE_TENSOR}",
             )
     tokenizer_json = file.string_bytes(TOKENIZER_KEY, MAX_TOKENIZER_BYTES)
@@ -194,8 +199,8 @@ def _check_stated(file: GgufFile, table: Table, rules: TokenRules) -> None:
 def _normalization(file: GgufFile) -> Normalization | None:
     if not file.boolean("sse.normalize"):
         return None
-    kind = _one_of(file, "sse.normalization", get_args(Normalization))
-    return "torch" if kind is None else cast(Normalization, kind)
+    name = _one_of(file, "sse.normalization", get_args(Normalization))
+    return "torch" if name is None else cast(Normalization, name)
 
 
 def _one_of(file: GgufFile, key: str, words: tuple[str, ...]) -> str | None:
@@ -234,7 +239,7 @@ def _prompts(file: GgufFile) -> dict[str, str]:
     return prompts
 
 
-def write(model: Model, file: IO[bytes]) -> None:
+def _write(model: Model, _tokenizer: ModelTokenizer, file: IO[bytes]) -> None:
     """Write a model as one GGUF file.
 
     Args:
@@ -244,10 +249,12 @@ def write(model: Model, file: IO[bytes]) -> None:
     Raises:
         OSError: it cannot be written.
     """
+    from nibblevec._containers.gguf_writer import write_gguf
+
     table, rules = model.table, model.token_rules
     tensors = {TABLE_TENSOR: tensor_of_table(table)}
     if model.head is not None:
-        tensors |= sse.tensors_of_head(model.head)
+        tensors |= tensors_of_head(model.head)
     tensors |= tensors_of_rules(rules, prefix=PREFIX)
     tensors |= tensors_of_ranges(model.ranges, prefix=RANGES_PREFIX)
     write_gguf(file, _metadata(model), tensors)
@@ -284,3 +291,22 @@ def _metadata(model: Model) -> dict[str, GgufValue]:
         **{key: value for key, value in optional.items() if value is not None},
         TOKENIZER_KEY: model.tokenizer.read(),
     }
+
+
+def _losses(_model: Model, _tokenizer: ModelTokenizer) -> dict[str, bool]:
+    return {}
+
+
+GGUF = Layout(
+    name="gguf",
+    words="a GGUF file",
+    forms=(Form("a GGUF file", _is_gguf, _load, is_file=True),),
+    writing=Writing(
+        words="a GGUF file",
+        row_formats=("q4_k", "q6_k", "float32", "float16", "bfloat16", "int8"),
+        write=_write,
+        losses=_losses,
+        suffix=SUFFIX,
+        keeps_name=True,
+    ),
+)

@@ -11,6 +11,7 @@ from nibblevec._model import IMPLIED_PROMPT_NAMES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nibblevec._layouts.tokenizers import ModelTokenizer
     from nibblevec._model import Model
 
 
@@ -54,15 +55,30 @@ def losses_of_settings(model: Model) -> dict[str, bool]:
     }
 
 
-def losses_of_precision(model: Model, written: Model) -> dict[str, bool]:
+def row_by_id_needs_float32(model: Model) -> bool:
+    """Whether a row for each id, which counts as it is, must be float32 to lose nothing.
+
+    Such rows are products with weights, or rows of sse_q4 in another order.
+    """
+    rules = model.token_rules
+    return rules.weight_of_id is not None or (
+        model.table.format == "sse_q4" and rules.ids is not None
+    )
+
+
+def losses_of_precision(before: ModelTokenizer, after: ModelTokenizer) -> dict[str, bool]:
     """What a model does otherwise after it was written and loaded, in words.
 
     Rows are not compared: they were written in a format that holds each of their weights.
+
+    Args:
+        before: the tokenizer of the model.
+        after: that of the model that was written.
     """
+    model, written = before.model, after.model
     rules, kept = model.token_rules, written.token_rules
-    cut = rules.truncation == kept.truncation or (
-        model.load_tokenizer(warns=False).truncation
-        == written.load_tokenizer(warns=False).truncation
+    is_cut_alike = (
+        rules.truncation == kept.truncation or before.loaded.truncation == after.loaded.truncation
     )
     return {
         f"the norm of {model.normalization}": model.normalization != written.normalization,
@@ -70,7 +86,7 @@ def losses_of_precision(model: Model, written: Model) -> dict[str, bool]:
         # Those of a float16 table are rounded so that a float16 of them is right.
         "sums in float64 of float16 rows": model.wide_sums
         and (model.table.format == "float16") != (written.table.format == "float16"),
-        "its limit of tokens": not cut,
+        "its limit of tokens": not is_cut_alike,
         "texts cut by their tokens only": kept.cuts_characters > rules.cuts_characters,
         "texts cut by their characters": kept.cuts_characters < rules.cuts_characters,
         "unknown tokens that count": kept.drops_unknown > rules.drops_unknown,
@@ -92,7 +108,7 @@ def _similarity(model: Model) -> str:
 
 def _have_same_ranges(model: Model, other: Model) -> bool:
     return model.ranges.keys() == other.ranges.keys() and all(
-        np.array_equal(numbers, other.ranges[kind]) for kind, numbers in model.ranges.items()
+        np.array_equal(limits, other.ranges[key]) for key, limits in model.ranges.items()
     )
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nibblevec._containers.files import ModelFormatError
-from nibblevec._containers.json_files import json_type, parse_json_object, read_json_object
+from nibblevec._containers.json_files import json_type
 from nibblevec._containers.safetensors import write_safetensors
 from nibblevec._containers.tensors import (
     FLOAT_TYPES,
@@ -26,18 +26,24 @@ from nibblevec._containers.tensors import (
     tensors_of_rules,
 )
 from nibblevec._io.output_files import write_file
-from nibblevec._layouts.folder import TENSORS_NAME, ModelFolder
-from nibblevec._layouts.sentence_transformers import write_modules
+from nibblevec._layouts.layout import Form, Layout, Writing
+from nibblevec._layouts.losses import losses_of_settings
+from nibblevec._layouts.modules import MODULES_NAME, write_modules
+from nibblevec._layouts.place import TENSORS_NAME, Place
 from nibblevec._model import Model, Normalization, TokenizerJson
 from nibblevec._table import Table
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
 from nibblevec._tokenization.package import load_package_tokenizer
+
+if TYPE_CHECKING:
+    from nibblevec._layouts.tokenizers import ModelTokenizer
 
 CONFIG_NAME = "config.json"
 MODEL_NAME = TENSORS_NAME
 TABLE_TENSOR = "embeddings"
 
 MODEL_TYPE = "model2vec"
+ARCHITECTURE = "StaticModel"
 # One of these is in each config of a version that does not state the type, or did not always.
 CONFIG_KEYS = ("normalize", "embedding_dtype", "apply_pca")
 
@@ -45,34 +51,32 @@ CONFIG_KEYS = ("normalize", "embedding_dtype", "apply_pca")
 DEFAULT_MAX_LENGTH = 512
 
 
-def is_model2vec(folder: ModelFolder) -> bool:
-    """Whether a folder holds a config, and tensors as Model2Vec names them.
+def wrote(folder: Place) -> bool:
+    """Whether model2vec wrote a folder: its tensors, and its config.
 
     Raises:
-        OSError: the tensors cannot be read, or are not in a regular file.
-        ModelFormatError: they are not in a safetensors file.
+        OSError: the tensors or the config cannot be read, or are not in a regular file.
+        ModelFormatError: they are not in a safetensors file, or it is not a JSON object.
     """
+    return _is_model2vec(folder) and _has_own_config(folder)
+
+
+def _is_model2vec(folder: Place) -> bool:
+    """Whether a folder holds a config, and tensors as Model2Vec names them."""
     return folder.has(CONFIG_NAME) and TABLE_TENSOR in folder.tensors
 
 
-def has_own_config(folder: str) -> bool:
-    """Whether model2vec wrote a folder's config.
-
-    Raises:
-        OSError: it cannot be read, or is not a regular file.
-        ModelFormatError: it is not a JSON object.
-    """
-    path = os.path.join(folder, CONFIG_NAME)
-    if not os.path.lexists(path):
+def _has_own_config(folder: Place) -> bool:
+    if not folder.has(CONFIG_NAME):
         return False
-    config = read_json_object(path, "config")
+    config = folder.json_object(CONFIG_NAME, "config")
     stated = config.get("model_type")
     if stated is None:
         return any(key in config for key in CONFIG_KEYS)
     return bool(stated == MODEL_TYPE)
 
 
-def load(folder: ModelFolder) -> Model:
+def _load(folder: Place) -> Model:
     """Load a Model2Vec model.
 
     Args:
@@ -90,7 +94,7 @@ def load(folder: ModelFolder) -> Model:
     """
     tokenizer = TokenizerJson.in_folder(folder.path)
     config_path = os.path.join(folder.path, CONFIG_NAME)
-    config = read_json_object(config_path, "config")
+    config = folder.json_object(CONFIG_NAME, "config")
     normalize = config.get("normalize")
     if not (normalize is None or type(normalize) is bool):
         raise ModelFormatError(
@@ -141,50 +145,32 @@ def _products_in_float16(table: Table, rules: TokenRules) -> Table:
     return Table.from_buffer(rows, dim=table.dim, format="float16")
 
 
-def write(model: Model, folder: str) -> None:
+def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
     """Write the files of a Model2Vec model.
 
     Args:
         model: without a head; its table is float32, float16 or int8.
+        tokenizer: of the model.
         folder: an empty one.
 
     Raises:
         OSError: a file cannot be written.
-        ValueError: the layout has no place for something that the model does.
+        ModelFormatError: the tokenizer cannot be loaded.
     """
-    from nibblevec._layouts.losses import losses_of_settings, refuse_losses
-
     rules = model.token_rules
-    content = parse_json_object(model.tokenizer.read(), model.tokenizer.path, "tokenizer")
-    truncation = rules.truncation
-    if truncation is None and content.get("truncation") is None:
-        truncation = Truncation()
-    length, keep_end = truncation or Truncation()
-    refuse_losses(
-        "a Model2Vec folder",
-        {
-            "a Dynamic Tanh": model.head is not None,
-            "unknown tokens that count": not rules.drops_unknown and _has_unknown(content),
-            "a truncation in tokenizer.json": truncation is None,
-            "texts cut at their beginning": keep_end,
-            "texts cut by their tokens only": length is not None and not rules.cuts_characters,
-            **losses_of_settings(model),
-        },
-    )
     if rules.row_of_id is None:
-        tokenizer = load_package_tokenizer(model.tokenizer.read(), model.tokenizer.path)
-        if len(tokenizer.get_vocab()) != model.table.rows:
+        package = load_package_tokenizer(model.tokenizer.read(), model.tokenizer.path)
+        if len(package.get_vocab()) != model.table.rows:
             # That package refuses a table of more rows than tokens, unless each token has its row.
             rules = rules._replace(row_of_id=np.arange(model.table.rows, dtype=np.uint32))
-    # Weights in float64 make sums wide by themselves.
-    is_wide = model.wide_sums and model.table.format == "float32" and not has_wide_weights(rules)
+    is_wide = model.wide_sums and model.table.format == "float32" and _tells_sums(model)
     table = (float64_tensor_of_table if is_wide else tensor_of_table)(model.table)
     config = {
         "model_type": MODEL_TYPE,
-        "architectures": ["StaticModel"],
+        "architectures": [ARCHITECTURE],
         "hidden_dim": model.table.dim,
         "normalize": model.normalization is not None,
-        "max_length": length,
+        "max_length": (_truncation(model, tokenizer) or Truncation()).max_length,
         "embedding_dtype": "float64" if table.dtype == "F64" else model.table.format,
     }
     if rules.row_of_id is not None:
@@ -196,9 +182,90 @@ def write(model: Model, folder: str) -> None:
     model.tokenizer.write(folder)
 
 
+def _truncation(model: Model, tokenizer: ModelTokenizer) -> Truncation | None:
+    """How a model cuts texts; None: as ``tokenizer.json`` says."""
+    truncation = model.token_rules.truncation
+    if truncation is None and tokenizer.settings.get("truncation") is None:
+        return Truncation()
+    return truncation
+
+
+def _losses(model: Model, tokenizer: ModelTokenizer) -> dict[str, bool]:
+    rules = model.token_rules
+    truncation = _truncation(model, tokenizer)
+    length, keep_end = truncation or Truncation()
+    return {
+        "a Dynamic Tanh": model.head is not None,
+        "unknown tokens that count": not rules.drops_unknown and _has_unknown(tokenizer.settings),
+        "a truncation in tokenizer.json": truncation is None,
+        "texts cut at their beginning": keep_end,
+        "texts cut by their tokens only": length is not None and not rules.cuts_characters,
+        **losses_of_settings(model),
+    }
+
+
 def _has_unknown(content: dict[str, Any]) -> bool:
     """Whether a ``tokenizer.json`` has a token for what its vocabulary lacks."""
     model = content.get("model")
     return not isinstance(model, dict) or any(
         model.get(field) is not None for field in ("unk_token", "unk_id")
     )
+
+
+def _suits(model: Model) -> bool:
+    return model.head is None and model.token_rules.drops_unknown
+
+
+def _has_row_by_id(model: Model, _row_format: str) -> bool:
+    # Where the weights would make sums wide.
+    return has_wide_weights(model.token_rules) and not model.wide_sums
+
+
+def _needs_float32(model: Model) -> bool:
+    # Float64 sums are told by float64 numbers; a float16 mean by a float16 table.
+    return has_wide_weights(model.token_rules) != model.wide_sums or (
+        model.table.format == "float16" and model.normalization == "model2vec"
+    )
+
+
+def _tells_sums(model: Model) -> bool:
+    # Weights in float64 make sums wide by themselves.
+    return not has_wide_weights(model.token_rules)
+
+
+def _own_names(folder: str) -> tuple[str, ...]:
+    """``config.json`` if it is Model2Vec's: many other things have one.
+
+    Raises:
+        OSError: it is there and cannot be read, or is not a regular file.
+    """
+    try:
+        return (CONFIG_NAME,) if _has_own_config(Place(folder, mmap=False)) else ()
+    except ModelFormatError:
+        return ()
+
+
+MODEL2VEC = Layout(
+    name="model2vec",
+    words="a Model2Vec folder",
+    forms=(
+        Form(
+            f"{CONFIG_NAME} and {MODEL_NAME} with {TABLE_TENSOR} (Model2Vec)", _is_model2vec, _load
+        ),
+    ),
+    files=(CONFIG_NAME, MODEL_NAME, TokenizerJson.NAME, MODULES_NAME),
+    signs=(frozenset({MODEL_NAME, TokenizerJson.NAME}),),
+    writing=Writing(
+        words="a Model2Vec folder",
+        row_formats=("float32", "float16", "int8"),
+        write=_write,
+        losses=_losses,
+        suits=_suits,
+        has_row_by_id=_has_row_by_id,
+        needs_float32=_needs_float32,
+        tells_sums_by_float64=_tells_sums,
+        decisive_names=(MODEL_NAME, MODULES_NAME),
+        other_names=(TokenizerJson.NAME,),
+        own_names=_own_names,
+    ),
+)

@@ -1,4 +1,4 @@
-"""Ranges of int8 and uint8 that are kept with a model, in any layout."""
+"""Ranges of int8 and uint8 that are kept with a model of any layout."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def ranges_of(
 
     Args:
         tensors: ``normalized.N`` and ``unnormalized.N``, each F32 [2, N]: the least and the
-            greatest number of each of the first N dims.
+            greatest value of each of the first N dims.
         dim: of the model.
         path: the file.
         prefix: what their names begin with; other names are passed over.
 
     Raises:
         ModelFormatError: a tensor has another name, type or shape, more dims than the model, a
-            number that is not finite, or a least one above the greatest.
+            value that is not finite, or a least one above the greatest.
     """
     ranges = {}
     for name, tensor in tensors.items():
@@ -70,31 +70,32 @@ def ranges_of(
         dims = tensor.shape[1]
         if not 1 <= dims <= dim:
             raise ModelFormatError(path, name, f"{dims} dims, expected 1..{dim}")
-        kinds = {name_of(RangesOf(kind, dims)): RangesOf(kind, dims) for kind in (False, True)}
-        kind = kinds.get(name.removeprefix(prefix))
-        if kind is None:
-            raise ModelFormatError(path, name, f"expected the name {' or '.join(kinds)}")
-        numbers = tensor.read().view("<f4").reshape(tensor.shape)
-        least, greatest = numbers
+        keys = [RangesOf(normalized, dims) for normalized in (False, True)]
+        key_of_name = {name_of(key): key for key in keys}
+        key = key_of_name.get(name.removeprefix(prefix))
+        if key is None:
+            raise ModelFormatError(path, name, f"expected the name {' or '.join(key_of_name)}")
+        limits = tensor.read().view("<f4").reshape(tensor.shape)
+        least, greatest = limits
         good = np.isfinite(least) & np.isfinite(greatest) & (least <= greatest)
         if not good.all():
-            number = int(np.argmin(good))
-            problem = f"dim {number} has the range {least[number]} to {greatest[number]}"
+            wrong = int(np.argmin(good))
+            problem = f"dim {wrong} has the range {least[wrong]} to {greatest[wrong]}"
             raise ModelFormatError(path, name, problem)
-        ranges[kind] = numbers
+        ranges[key] = limits
     return ranges
 
 
 def tensors_of_ranges(ranges: Ranges, *, prefix: str = "") -> dict[str, Tensor]:
     """Ranges as tensors, as `ranges_of` reads them."""
     return {
-        prefix + name_of(kind): Tensor(
-            "F32", numbers.shape, np.ascontiguousarray(numbers, "<f4").reshape(-1).view(np.uint8)
+        prefix + name_of(key): Tensor(
+            "F32", limits.shape, np.ascontiguousarray(limits, "<f4").reshape(-1).view(np.uint8)
         )
-        for kind, numbers in sorted(ranges.items(), key=lambda item: item[0])
+        for key, limits in sorted(ranges.items(), key=lambda item: item[0])
     }
 
 
-def name_of(kind: RangesOf) -> str:
+def name_of(key: RangesOf) -> str:
     """The name of a tensor of ranges."""
-    return f"{'normalized' if kind.normalized else 'unnormalized'}.{kind.dims}"
+    return f"{'normalized' if key.normalized else 'unnormalized'}.{key.dims}"

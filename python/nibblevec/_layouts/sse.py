@@ -8,25 +8,28 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nibblevec._containers.files import ModelFormatError, map_file
 from nibblevec._containers.safetensors import read_safetensors, write_safetensors
-from nibblevec._containers.stored_tensors import StoredTensor, Tensor
-from nibblevec._containers.tensors import (
-    FLOAT_TYPES,
-    float32_vector,
-    table_of,
-    tensor_of_table,
-    tensor_of_vector,
-)
+from nibblevec._containers.tensors import FLOAT_TYPES, table_of, tensor_of_table
 from nibblevec._io.output_files import write_file
-from nibblevec._layouts.folder import TENSORS_NAME, ModelFolder
-from nibblevec._layouts.sentence_transformers import read_settings, says_something, write_settings
-from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._layouts.head import HEAD_TENSORS, has_head, head_of, tensors_of_head
+from nibblevec._layouts.layout import Form, Layout, Writing
+from nibblevec._layouts.losses import losses_of_rules, row_by_id_needs_float32
+from nibblevec._layouts.place import TENSORS_NAME, Place
+from nibblevec._layouts.settings import (
+    SETTINGS_NAME,
+    read_settings,
+    says_something,
+    write_settings,
+)
+from nibblevec._model import Model, TokenizerJson
 from nibblevec._table import Table
-from nibblevec._tokenization.loading import id_count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from nibblevec._layouts.tokenizers import ModelTokenizer
 
 # Despite its name not ggml's Q4_K: nibbles with one scale a row, see `Table.from_buffer`.
 TABLE_NAME = "embedding.q4_k_m.bin"
@@ -34,10 +37,9 @@ HEAD_NAME = "model_rest.safetensors"
 FLOAT_NAME = TENSORS_NAME
 
 WEIGHT_TENSOR = "embedding.weight"
-HEAD_TENSORS = ("dyt.alpha", "dyt.beta", "dyt.bias")
 
 
-def load_quantized(folder: ModelFolder) -> Model:
+def _load_quantized(folder: Place) -> Model:
     """Load a quantised SSE model.
 
     Args:
@@ -50,10 +52,11 @@ def load_quantized(folder: ModelFolder) -> Model:
         OSError: a file is missing, cannot be read, or is not a regular file.
         ModelFormatError: the table's size is not a whole number of rows, a scale or a value of the
             head is not finite, the head's tensors are missing, of another type or length, or see
-            `nibblevec._layouts.sentence_transformers.read_settings`.
+            `nibblevec._layouts.settings.read_settings`.
     """
     tokenizer = TokenizerJson.in_folder(folder.path)
-    head = read_head(os.path.join(folder.path, HEAD_NAME))
+    head_path = os.path.join(folder.path, HEAD_NAME)
+    head = head_of(read_safetensors(head_path, mmap=False), ("F32",), head_path)
     table_path = os.path.join(folder.path, TABLE_NAME)
     try:
         table = Table.from_buffer(map_file(table_path, mmap=folder.mmap), dim=len(head.alpha))
@@ -69,7 +72,7 @@ def load_quantized(folder: ModelFolder) -> Model:
     )
 
 
-def load_float(folder: ModelFolder) -> Model:
+def _load_float(folder: Place) -> Model:
     """Load a float SSE model.
 
     Args:
@@ -80,7 +83,7 @@ def load_float(folder: ModelFolder) -> Model:
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
         ModelFormatError: a tensor is missing, of another type or shape, a value of the head is not
-            finite, or see `nibblevec._layouts.sentence_transformers.read_settings`.
+            finite, or see `nibblevec._layouts.settings.read_settings`.
     """
     tokenizer = TokenizerJson.in_folder(folder.path)
     path = os.path.join(folder.path, FLOAT_NAME)
@@ -91,81 +94,31 @@ def load_float(folder: ModelFolder) -> Model:
     )
 
 
-def is_quantized(folder: ModelFolder) -> bool:
-    """Whether a folder holds a quantised SSE model."""
+def _is_quantized(folder: Place) -> bool:
     return folder.has(TABLE_NAME)
 
 
-def is_float(folder: ModelFolder) -> bool:
-    """Whether a folder's tensors hold a Dynamic Tanh, which makes it a float SSE model.
-
-    Raises:
-        OSError: the file cannot be read, or is not a regular file.
-        ModelFormatError: it is not a safetensors file.
-    """
-    return any(name.startswith("dyt.") for name in folder.tensors)
+def _is_float(folder: Place) -> bool:
+    return has_head(folder.tensors)
 
 
-def read_head(path: str) -> Head:
-    """The Dynamic Tanh of a quantised model.
-
-    Raises:
-        OSError: the file is missing, cannot be read, or is not a regular file.
-        ModelFormatError: see `load_quantized`.
-    """
-    return head_of(read_safetensors(path, mmap=False), ("F32",), path)
-
-
-def head_of(tensors: Mapping[str, StoredTensor], dtypes: tuple[str, ...], path: str) -> Head:
-    """The Dynamic Tanh among the tensors of a file.
-
-    Raises:
-        ModelFormatError: a tensor is missing, of another type or length, or a value not finite.
-    """
-    alpha, beta, bias = (float32_vector(tensors, name, dtypes, path) for name in HEAD_TENSORS)
-    for name, vector in zip(HEAD_TENSORS, (alpha, beta, bias), strict=True):
-        if len(vector) != len(alpha):
-            raise ModelFormatError(
-                path, name, f"length {len(vector)}, expected {len(alpha)} as dyt.alpha has"
-            )
-    return Head(alpha, beta, bias)
-
-
-def tensors_of_head(head: Head) -> dict[str, Tensor]:
-    """The tensors of a head, as `head_of` reads them."""
-    vectors = (head.alpha, head.beta, head.bias)
-    return dict(zip(HEAD_TENSORS, map(tensor_of_vector, vectors), strict=True))
-
-
-def write(model: Model, folder: str) -> None:
+def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
     """Write the files of an SSE model: quantised where its table is sse_q4, else float.
 
     Args:
         model: with a head, and a row for each id; its table is sse_q4, float32, float16 or
-            bfloat16. Of a quantised one the rows beyond the last id are left out: the layout asks
-            for a row for each.
+            bfloat16. The rows of sse_q4 beyond the last id are left out: the layout asks for a row
+            for each.
+        tokenizer: of the model.
         folder: an empty one.
 
     Raises:
         OSError: a file cannot be written.
-        ValueError: the layout has no place for something that the model does.
+        ModelFormatError: the tokenizer cannot be loaded.
     """
-    from nibblevec._layouts.conversion import first_rows_of_sse_q4
-    from nibblevec._layouts.losses import losses_of_rules, refuse_losses
-
-    refuse_losses(
-        "an SSE folder",
-        {
-            "vectors without a Dynamic Tanh": model.head is None,
-            "vectors that the model itself scales": model.normalization is not None,
-            **losses_of_rules(model),
-        },
-    )
     head = {} if model.head is None else tensors_of_head(model.head)
     if model.table.format == "sse_q4":
-        tokenizer = model.tokenizer
-        ids = id_count(tokenizer.read(), tokenizer.path, model.table.rows)
-        rows = first_rows_of_sse_q4(model.table, ids)
+        rows = _first_rows(model.table, tokenizer.loaded.ids().end)
         write_file(os.path.join(folder, TABLE_NAME), rows.data)
         write_safetensors(os.path.join(folder, HEAD_NAME), head)
     else:
@@ -174,3 +127,54 @@ def write(model: Model, folder: str) -> None:
     model.tokenizer.write(folder)
     if says_something(model):
         write_settings(model, folder)
+
+
+def _first_rows(table: Table, rows: int) -> NDArray[np.uint8]:
+    """The bytes of an sse_q4 table of the first ``rows`` rows of another one."""
+    codes = table.rows * table.dim // 2
+    return np.concatenate(
+        [table.buffer[: rows * table.dim // 2], table.buffer[codes : codes + 4 * rows]]
+    )
+
+
+def _losses(model: Model, _tokenizer: ModelTokenizer) -> dict[str, bool]:
+    return {
+        "vectors without a Dynamic Tanh": model.head is None,
+        "vectors that the model itself scales": model.normalization is not None,
+        **losses_of_rules(model),
+    }
+
+
+def _suits(model: Model) -> bool:
+    return model.head is not None
+
+
+def _has_row_by_id(_model: Model, _row_format: str) -> bool:
+    return True
+
+
+SSE = Layout(
+    name="sse",
+    words="an SSE folder",
+    forms=(
+        Form(f"{TABLE_NAME} (quantised SSE)", _is_quantized, _load_quantized),
+        Form(f"{FLOAT_NAME} with {HEAD_TENSORS[0]} (float SSE)", _is_float, _load_float),
+    ),
+    files=(TABLE_NAME, HEAD_NAME, FLOAT_NAME, TokenizerJson.NAME, SETTINGS_NAME),
+    signs=(
+        frozenset({TABLE_NAME, TokenizerJson.NAME}),
+        frozenset({FLOAT_NAME, TokenizerJson.NAME}),
+    ),
+    writing=Writing(
+        words="an SSE folder",
+        row_formats=("sse_q4", "float32", "float16", "bfloat16"),
+        write=_write,
+        losses=_losses,
+        suits=_suits,
+        has_row_by_id=_has_row_by_id,
+        needs_float32=row_by_id_needs_float32,
+        # A folder may hold both tables, of which the quantised one counts.
+        decisive_names=(FLOAT_NAME, TABLE_NAME),
+        other_names=(TokenizerJson.NAME, HEAD_NAME, SETTINGS_NAME),
+    ),
+)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nibblevec._containers.json_files import parse_json_object
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._token_rules import NO_RULES, TokenRules
 from nibblevec._tokenization.ids import (
-    IdsInUse,
     check_ids,
     check_stated_ids,
     warn_of_contradictions,
 )
-from nibblevec._tokenization.native import NativeTokenizer, NotNativeError, native_ids, require
+from nibblevec._tokenization.native import NativeTokenizer, NotNativeError, require
 from nibblevec._tokenization.package import (
     PackageTokenizer,
     load_package_tokenizer,
-    package_vocabulary,
 )
 from nibblevec._tokenization.shapes import surely_loads
 
@@ -35,6 +33,7 @@ def load_tokenizer(
     path: str,
     rows: int,
     *,
+    content: dict[str, Any] | None = None,
     headerless_table: str | None = None,
     rules: TokenRules = NO_RULES,
     warns: bool = True,
@@ -43,6 +42,7 @@ def load_tokenizer(
 
     Where ``rules`` map ids to rows, ``rows`` is the number of ids that they know. Ids are those of
     the `tokenizers` package; one warning tells where the file states others, if ``warns``.
+    ``content`` is what the file holds, if it was parsed before.
 
     Raises:
         ModelFormatError: not JSON, or not a tokenizer; the package refuses it, or chooses at
@@ -50,7 +50,8 @@ def load_tokenizer(
             has more or fewer rows than there are tokens.
         ImportError: the package is needed, and a version of it is installed that is not supported.
     """
-    content = parse_json_object(tokenizer_json, path, "tokenizer")
+    if content is None:
+        content = parse_json_object(tokenizer_json, path, "tokenizer")
     check_stated_ids(content, path, rows)
     tokenizer: NativeTokenizer | PackageTokenizer
     try:
@@ -66,18 +67,3 @@ def load_tokenizer(
     if warns:
         warn_of_contradictions(content, ids, path)
     return tokenizer
-
-
-def id_count(tokenizer_json: bytes, path: str, rows: int) -> int:
-    """One more than the greatest id of ``tokenizer_json``, the content of ``path``.
-
-    Raises:
-        ModelFormatError: as `load_tokenizer`.
-    """
-    content = parse_json_object(tokenizer_json, path, "tokenizer")
-    check_stated_ids(content, path, rows)
-    try:
-        _, ids = native_ids(content)
-    except NotNativeError:
-        ids = IdsInUse(package_vocabulary(load_package_tokenizer(tokenizer_json, path)), {})
-    return ids.end

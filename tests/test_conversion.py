@@ -35,7 +35,7 @@ from tiny_models import (
 
 from nibblevec import Encoder, Table
 from nibblevec._cli import main
-from nibblevec._layouts import saving
+from nibblevec._layouts import conversion
 from nibblevec._layouts.distance import distance
 from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.registry import WRITTEN
@@ -790,7 +790,7 @@ def test_convert_tells_what_it_wrote_though_it_is_gone(
         save(*arguments, **options)
         os.rename(out, "elsewhere")
 
-    monkeypatch.setattr(saving, "save_model", save_and_lose)
+    monkeypatch.setattr(conversion, "save_model", save_and_lose)
     lines = lines_of(convert(source, out))
     files = [path for path in (Path("elsewhere"), *Path("elsewhere").rglob("*")) if path.is_file()]
     assert int(lines["bytes"]) == sum(path.stat().st_size for path in files)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +14,7 @@ from nibblevec._cli.common import (
     print_lines,
     threads_option,
 )
-
-if TYPE_CHECKING:
-    from nibblevec._model import Model
+from nibblevec._layouts.registry import LAYOUTS, WRITTEN
 
 
 @click.command(cls=Command)
@@ -26,10 +23,9 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     "layout",
-    type=click.Choice(["sse", "static", "model2vec", "gguf"]),
-    help="Layout of OUT: an SSE folder, a StaticEmbedding folder of sentence-transformers, a"
-    " Model2Vec folder, a GGUF file.  [default: gguf if OUT ends in .gguf, else the folder that"
-    " fits the model]",
+    type=click.Choice(list(WRITTEN)),
+    help=f"Layout of OUT: {', '.join(layout.words for layout in LAYOUTS if layout.writing)}."
+    "  [default: gguf if OUT ends in .gguf, else the folder that fits the model]",
 )
 @click.option(
     "--format",
@@ -76,57 +72,28 @@ def _convert(
     license_: str | None,
     threads: int | None,
 ) -> dict[str, object]:
-    from nibblevec._containers.tensors import has_wide_weights
-    from nibblevec._layouts.distance import distance
-    from nibblevec._layouts.gguf import SUFFIX
-    from nibblevec._layouts.registry import WRITTEN
-    from nibblevec._layouts.row_formats import fitting_format
-    from nibblevec._layouts.saving import fitting_layout, save_model
-    from nibblevec._layouts.tokenizers import load_tokenizer_of
+    from nibblevec._layouts.conversion import ConversionError
+    from nibblevec._layouts.conversion import convert as convert_model
 
     source = load(model)
-    source = source._replace(name=name or source.name, license=license_ or source.license)
-    load_tokenizer_of(source)  # whatever is wrong with it is said before anything is written
-    layout = layout or fitting_layout(source, out)
-    if (layout == "gguf") is not out.rstrip("/").lower().endswith(SUFFIX):
-        rule = "a GGUF file must" if layout == "gguf" else "only a GGUF file may"
-        raise click.BadParameter(f"{rule} end in {SUFFIX}", param_hint="OUT")
-    if layout != "gguf" and (name or license_):
-        problem = "only a GGUF file has a place for it"
-        raise click.BadParameter(problem, param_hint="--name" if name else "--license")
-    allowed = WRITTEN[layout].row_formats
-    if row_format is None:
-        row_format = fitting_format(source.table, allowed)
-    elif layout == "static" or (layout == "model2vec" and not has_wide_weights(source.token_rules)):
-        source = source._replace(wide_sums=False)  # else float32 would be written as float64
-    if row_format not in allowed:
-        problem = f"{layout} holds {', '.join(allowed)}, not {row_format}"
-        raise click.BadParameter(problem, param_hint="--format")
-    lines: dict[str, object] = {}
-
-    def look(written: Model, path: str) -> None:
-        apart = distance(source, written)
-        lines.update(
-            {
-                "written": out,
-                "layout": written.layout,
-                "row format": written.table.format,
-                "bytes": _bytes_of(path),
-                "table bytes": f"{written.table.nbytes} (of the source: {source.table.nbytes})",
-                "RMSE": f"{apart.rmse:.6g}",
-                "cosine": f"mean {apart.mean_cosine:.6f}, least {apart.least_cosine:.6f}",
-            }
+    try:
+        done = convert_model(
+            source, out, layout, row_format, name=name, license=license_, threads=threads
         )
-
-    # Not afterwards: another process may replace it at once.
-    save_model(source, out, layout, row_format, threads=threads, look=look)
-    return lines
-
-
-def _bytes_of(path: str) -> int:
-    if not os.path.isdir(path):
-        return os.path.getsize(path)
-    return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+    except ConversionError as error:
+        hints = {"out": "OUT", "row_format": "--format"}
+        hint = hints.get(error.argument, f"--{error.argument}")
+        raise click.BadParameter(str(error), param_hint=hint) from None
+    apart = done.distance
+    return {
+        "written": out,
+        "layout": done.layout,
+        "row format": done.row_format,
+        "bytes": done.file_bytes,
+        "table bytes": f"{done.table_bytes} (of the source: {done.source_table_bytes})",
+        "RMSE": f"{apart.rmse:.6g}",
+        "cosine": f"mean {apart.mean_cosine:.6f}, least {apart.least_cosine:.6f}",
+    }
 
 
 def _check_target(model: str, out: str, force: bool) -> None:

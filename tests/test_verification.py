@@ -201,7 +201,7 @@ def test_one_bit_of_a_row(row_format: str) -> None:
     content[len(content) // 2] ^= 1
     other = Table.from_buffer(content, dim=DIM, format=row_format)  # type: ignore[arg-type]
     found = difference(model, model._replace(table=other))
-    assert found.row is None
+    assert found.text_number is None
     assert found.problem.startswith("row ")
     assert "of the table, dim" in found.problem
 
@@ -222,7 +222,7 @@ def test_other_ids() -> None:
     found = difference(model, model._replace(tokenizer=tokenizer))
     row = BUILT_IN_TEXTS.index("tea " * 16 + "tea")
     problem = f"token 0: fast {VOCABULARY.index('tea')}, tokenizers {VOCABULARY.index('cup')}"
-    assert found.row == row
+    assert found.text_number == row
     assert found.problem.endswith(problem)
 
 
@@ -247,7 +247,7 @@ def test_another_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     model = a_model()
     monkeypatch.setattr(_core, "encode", wrong)
     found = difference(model, model)
-    assert found.row == 8
+    assert found.text_number == 8
     assert "the mean at dim 17: fast " in found.problem
 
 
@@ -263,7 +263,7 @@ def test_another_vector(case: str, normalize: bool, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("nibblevec._verification.write_floats", wrong)
     found = difference(MODELS[case], MODELS[case])
-    assert (found.row, type(found.row)) == (8, int)
+    assert (found.text_number, type(found.text_number)) == (8, int)
     kind = "the vector of length 1 at dim 17" if normalize else "the vector at dim 17"
     assert kind in found.problem
 

@@ -52,7 +52,7 @@ def find_model(
     Args:
         name: a path, or the name of a repository such as ``"owner/model"``; without an owner it is
             one of sentence-transformers.
-        files: what is fetched of a repository, as paths with ``/``; files that it lacks are passed.
+        files: to fetch of a repository, as paths with ``/``; it may lack any of them.
         cache_folder: where the hub keeps its files; None means the folder that
             ``SENTENCE_TRANSFORMERS_HOME`` names, else its usual place.
         revision: branch, tag or commit; None means ``main``.

@@ -118,9 +118,9 @@ class Model(NamedTuple):
         layout: the layout it was read from, in words.
         table: token embeddings.
         tokenizer: its ``tokenizer.json``.
-        head: what is done to the mean of the rows; None leaves it as it is.
+        head: applied to the mean of the rows; None leaves the mean as it is.
         normalization: how the model itself scales its vectors after the head; None: not at all.
-        token_rules: what is done to a text before and after it is tokenised.
+        token_rules: applied to a text before and after it is tokenised.
         wide_sums: rows are weighted, added and divided in float64, then rounded to float32.
         prompts: what may be put before a text, by name.
         default_prompt_name: the prompt of a text for which none is asked; None: no prompt.

@@ -86,11 +86,11 @@ class Difference(NamedTuple):
     """Where the fast path and the plain one part.
 
     Attributes:
-        row: number of the text; None: the tables differ.
+        text_number: of the text; None: the tables differ.
         problem: where, and what each of them has there.
     """
 
-    row: int | None
+    text_number: int | None
     problem: str
 
 
@@ -100,7 +100,7 @@ class Agreement(NamedTuple):
     Attributes:
         texts: number of texts.
         tokens: number of their tokens.
-        worst: greatest distance of a vector's number from float64, as a part of what is allowed.
+        worst: greatest distance of a vector's value from float64, as a part of the allowed one.
     """
 
     texts: int
@@ -110,7 +110,7 @@ class Agreement(NamedTuple):
 
 @in_default_float_environment
 def verify(fast: Model, plain: Model, texts: Iterable[str]) -> Difference | Agreement:
-    """Compare what a model gives with what is computed plainly.
+    """Compare the vectors of a model with those that are computed plainly.
 
     Args:
         fast: the model, as it is used.
@@ -163,18 +163,20 @@ def _compare_table(fast: Table, plain: Model) -> Difference | None:
     return None
 
 
-def _compare_texts(paths: _Paths, texts: tuple[str, ...], first_row: int) -> Difference | Agreement:
-    def named(row: int, problem: str) -> Difference:
-        return Difference(first_row + row, f"{texts[row]!a:.60}: {problem}")
+def _compare_texts(
+    paths: _Paths, texts: tuple[str, ...], first_number: int
+) -> Difference | Agreement:
+    def named(place: int, problem: str) -> Difference:
+        return Difference(first_number + place, f"{texts[place]!a:.60}: {problem}")
 
     fast, plain = paths.fast, paths.plain
     truncation = paths.tokenizer.truncation
-    tokens = paths.tokenizer.encode_batch(texts, truncation, first_number=first_row)
+    tokens = paths.tokenizer.encode_batch(texts, truncation, first_number=first_number)
     bags = [paths.plain_ids(text) for text in texts]
-    for row, bag in enumerate(bags):
-        found = tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]].tolist()
+    for place, bag in enumerate(bags):
+        found = tokens.ids[tokens.offsets[place] : tokens.offsets[place + 1]].tolist()
         if found != bag:
-            return named(row, _first_other_id(found, bag))
+            return named(place, _first_other_id(found, bag))
 
     def fast_vectors(model: Model, normalize: bool) -> FloatArray:
         out = np.empty((len(texts), plain.table.dim), np.float32)
@@ -185,7 +187,7 @@ def _compare_texts(paths: _Paths, texts: tuple[str, ...], first_row: int) -> Dif
             truncation,
             out,
             normalize=normalize,
-            first_number=first_row,
+            first_number=first_number,
         )
         return out
 
@@ -203,12 +205,12 @@ def _compare_texts(paths: _Paths, texts: tuple[str, ...], first_row: int) -> Dif
         good = (apart <= allowed) | (vectors == expected)  # or infinite both
         good |= np.isnan(vectors) & np.isnan(expected)
         if not good.all():
-            row, dim = np.argwhere(~good)[0]
+            place, dim = np.argwhere(~good)[0]
             return named(
-                int(row),
+                int(place),
                 f"the vector{' of length 1' if normalize else ''} at dim {dim}: fast"
-                f" {vectors[row, dim]}, plain {expected[row, dim]}, {apart[row, dim]:.3g} apart,"
-                f" at most {allowed[row, dim]:.3g} allowed",
+                f" {vectors[place, dim]}, plain {expected[place, dim]},"
+                f" {apart[place, dim]:.3g} apart, at most {allowed[place, dim]:.3g} allowed",
             )
         inexact = apart > 0
         if inexact.any():
@@ -227,7 +229,7 @@ def _first_other_id(found: list[int], expected: list[int]) -> str:
 
 
 def _first_difference(fast: FloatArray, plain: FloatArray) -> tuple[int, str] | None:
-    """The row, and what is there, of the first number with other bits; a NaN is a NaN."""
+    """The row of the first value with other bits, and both values; any NaN equals any other."""
     same = fast.view(np.uint32) == plain.view(np.uint32)
     same |= np.isnan(fast) & np.isnan(plain)
     if same.all():
@@ -265,7 +267,7 @@ def plain_tokenizer(model: Model) -> Callable[[str], list[int]]:
         ids: list[int] = tokenizer.encode(text[:characters], add_special_tokens=False).ids
         if max_length is not None and len(ids) > max_length:
             ids = ids[len(ids) - max_length :] if keep_end else ids[:max_length]
-        return [number for number in ids if number != unknown]
+        return [token_id for token_id in ids if token_id != unknown]
 
     return tokenize
 
@@ -281,24 +283,24 @@ def plain_mean(model: Model, ids: list[int]) -> FloatArray:
     if not ids:
         return np.zeros(model.table.dim, np.float32)
     rules = model.token_rules
-    numbers = np.asarray(ids, np.int64)
-    row_ids = numbers if rules.row_of_id is None else rules.row_of_id[numbers].astype(np.int64)
-    number: type[np.floating[Any]] = np.float64 if model.wide_sums else np.float32
-    rows: NDArray[np.floating[Any]] = plain_rows(model.table, row_ids).astype(number)
-    total = np.zeros(model.table.dim, number)
+    bag = np.asarray(ids, np.int64)
+    row_ids = bag if rules.row_of_id is None else rules.row_of_id[bag].astype(np.int64)
+    dtype: type[np.floating[Any]] = np.float64 if model.wide_sums else np.float32
+    rows: NDArray[np.floating[Any]] = plain_rows(model.table, row_ids).astype(dtype)
+    total = np.zeros(model.table.dim, dtype)
     with np.errstate(all="ignore"):
         if rules.weight_of_id is not None:
-            rows = (rows * rules.weight_of_id[numbers, np.newaxis]).astype(number)
+            rows = (rows * rules.weight_of_id[bag, np.newaxis]).astype(dtype)
         for row in rows:
             total += row
-        mean: NDArray[np.floating[Any]] = total / number(len(ids))
+        mean: NDArray[np.floating[Any]] = total / dtype(len(ids))
         if model.wide_sums and model.table.format == "float16":
             return _rounded_to_odd(mean)
         return mean.astype(np.float32)
 
 
 def _rounded_to_odd(exact: NDArray[np.floating[Any]]) -> FloatArray:
-    """To float32; what is not exact to the neighbour whose last bit is set.
+    """To float32; a value between two of them becomes the one whose last bit is set.
 
     Rounding it on to float16 then gives what rounding to float16 at once does.
     """
@@ -311,7 +313,7 @@ def _rounded_to_odd(exact: NDArray[np.floating[Any]]) -> FloatArray:
 def plain_head(
     model: Model, means: FloatArray, *, normalize: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Vectors in float64, and how far from each number the fast path may be, both [n, dim].
+    """Vectors in float64, and how far from each value the fast path may be, both [n, dim].
 
     Dynamic Tanh: tanh may be 2 units in the last place off, its product with beta is rounded. The
     length of a vector: no sum of n squares rounds more than n / 8 + 12 times, whichever of the
@@ -338,18 +340,18 @@ def plain_head(
         scalings = [model.normalization] if model.normalization is not None else []
         if normalize:
             scalings.append("torch")
-        for kind in scalings:
-            vectors, allowed = _scaled(vectors, allowed, kind)
+        for normalization in scalings:
+            vectors, allowed = _scaled(vectors, allowed, normalization)
     return vectors, allowed
 
 
 def _scaled(
-    vectors: NDArray[np.float64], allowed: NDArray[np.float64], kind: Normalization
+    vectors: NDArray[np.float64], allowed: NDArray[np.float64], normalization: Normalization
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Vectors divided by their lengths, and how far from each number the fast path may be."""
+    """Vectors divided by their lengths, and how far from each value the fast path may be."""
     dims = vectors.shape[1]
     squares = (vectors * vectors).sum(axis=1, keepdims=True)
-    # An error of each number moves the norm by at most the norm of the errors.
+    # An error of each value moves the norm by at most the norm of the errors.
     moved = np.sqrt((allowed * allowed).sum(axis=1, keepdims=True))
     rounding = (dims / 8 + 12) * UNIT
     # A sum of squares beyond float32 is infinite; near that limit, it may be.
@@ -358,7 +360,7 @@ def _scaled(
 
     def divisors(squares: NDArray[np.float64]) -> NDArray[np.float64]:
         norms = np.sqrt(np.maximum(squares, 0))
-        return np.maximum(norms, 1e-12) if kind == "torch" else norms + 1e-32
+        return np.maximum(norms, 1e-12) if normalization == "torch" else norms + 1e-32
 
     # Below 2^-126 a square is rounded to a multiple of 2^-149.
     lost = dims * TINY / 2
@@ -438,21 +440,21 @@ def _q6_k(data: ByteArray, rows: int, row_ids: NDArray[Any]) -> FloatArray:
 
 
 def _halves(pairs: ByteArray) -> FloatArray:
-    """Float16 numbers, two bytes each, as float32 [..., 1]."""
+    """Float16, two bytes each, as float32 [..., 1]."""
     return np.ascontiguousarray(pairs).view("<f2").astype(np.float32)
 
 
 def _plain(spelling: str) -> Callable[[ByteArray, int, NDArray[Any]], FloatArray]:
-    """Decoder of numbers of a type that NumPy has."""
+    """Decoder of weights of a type that NumPy has."""
 
     def decode(data: ByteArray, rows: int, row_ids: NDArray[Any]) -> FloatArray:
-        numbers = data.reshape(rows, -1)[row_ids].view(spelling)
-        return np.asarray(numbers, np.float32)
+        weights = data.reshape(rows, -1)[row_ids].view(spelling)
+        return np.asarray(weights, np.float32)
 
     return decode
 
 
 def _bfloat16(data: ByteArray, rows: int, row_ids: NDArray[Any]) -> FloatArray:
     halves = data.reshape(rows, -1)[row_ids].view("<u2").astype(np.uint32)
-    numbers: FloatArray = (halves << 16).view(np.float32)
-    return numbers
+    weights: FloatArray = (halves << 16).view(np.float32)
+    return weights

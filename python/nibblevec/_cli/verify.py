@@ -41,9 +41,10 @@ def verify(model: str | None, texts: tuple[str, ...], column: str | None) -> Non
     )
     if isinstance(outcome, Difference):
         where = "the tables differ"
-        if outcome.row is not None:
-            given = outcome.row - len(BUILT_IN_TEXTS)
-            where = f"row {given} of the texts" if given >= 0 else f"built-in text {outcome.row}"
+        number = outcome.text_number
+        if number is not None:
+            given = number - len(BUILT_IN_TEXTS)
+            where = f"row {given} of the texts" if given >= 0 else f"built-in text {number}"
         raise click.ClickException(f"{where}: {outcome.problem}")
     click.echo(
         f"{outcome.texts} texts, {outcome.tokens} tokens: rows, ids and means are equal to the bit,"

@@ -205,7 +205,7 @@ def _read_entries(header: _Header, path: str) -> dict[str, _Entry]:
         except ModelFormatError as problem:
             if is_last:
                 raise
-            passed.add(name)  # whatever is wrong with the JSON is said before
+            passed.add(name)  # an error of the JSON, further on, is raised first
             first_problem = first_problem or problem
     header.end()
     if first_problem is not None:
@@ -304,7 +304,7 @@ def write_safetensors(path: str, tensors: dict[str, Tensor]) -> None:
 
     Args:
         path: the file.
-        tensors: by name. Those of wider numbers come first: so each is aligned to its numbers.
+        tensors: by name. Those of wider items come first: so each is aligned to its items.
 
     Raises:
         OSError: the file exists, or cannot be written (names it).

@@ -15,7 +15,7 @@ from nibblevec._token_rules import TokenRules
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Of a vector of a head. It bounds what is read of one before anything else tells its length.
+# Of a vector of a head. It bounds what is read of one before the table tells the dims.
 MAX_DIMS = 1 << 20
 
 # Of rows and weights of tokens: a `tokenizer.json` of the greatest size has room for fewer tokens.
@@ -122,11 +122,11 @@ def float_vector(
     """A finite vector, float64 [n] where the tensor is, else float32 [n].
 
     Raises:
-        ModelFormatError: it is missing, has another type or shape, no number or more than
-            ``max_length``, or holds an inf or a NaN.
+        ModelFormatError: it is missing, has another type or shape, is empty or longer
+            than ``max_length``, or holds an inf or a NaN.
     """
     tensor = _vector(tensors, name, dtypes, path, max_length)
-    vector = _numbers(tensor)
+    vector = _values(tensor)
     finite = np.isfinite(vector)
     if not finite.all():
         position = int(np.argmin(finite))
@@ -146,16 +146,16 @@ def row_numbers(
             one of ``rows`` rows.
     """
     tensor = _vector(tensors, name, INTEGER_TYPES, path, MAX_TOKENS)
-    numbers = tensor.read().view(NUMPY_TYPES[tensor.dtype])
-    good = (numbers >= 0) & (numbers < rows)
+    row_of_id = tensor.read().view(NUMPY_TYPES[tensor.dtype])
+    good = (row_of_id >= 0) & (row_of_id < rows)
     if not good.all():
         position = int(np.argmin(good))
         raise ModelFormatError(
             path,
             name,
-            f"element {position} is {numbers[position]}, expected one of 0..{rows - 1}",
+            f"element {position} is {row_of_id[position]}, expected one of 0..{rows - 1}",
         )
-    return numbers.astype(np.uint32)
+    return row_of_id.astype(np.uint32)
 
 
 def rules_of(
@@ -212,26 +212,26 @@ def _vector(
     return tensor
 
 
-def _numbers(tensor: StoredTensor) -> NDArray[np.floating[Any]]:
+def _values(tensor: StoredTensor) -> NDArray[np.floating[Any]]:
     """Floats in the tensor's shape: float64 as they are, others as float32."""
     raw = tensor.read()
     if tensor.dtype == "BF16":
         bits = raw.view("<u2").astype(np.uint32) << 16
         return bits.view(np.float32).reshape(tensor.shape)
-    numbers = raw.view(NUMPY_TYPES[tensor.dtype]).reshape(tensor.shape)
-    return numbers.astype(np.float64 if tensor.dtype == "F64" else np.float32)
+    values = raw.view(NUMPY_TYPES[tensor.dtype]).reshape(tensor.shape)
+    return values.astype(np.float64 if tensor.dtype == "F64" else np.float32)
 
 
 def _narrowed(tensor: StoredTensor, name: str, path: str) -> NDArray[np.float32]:
     """float64 as float32."""
-    numbers = _numbers(tensor)
+    values = _values(tensor)
     with np.errstate(over="ignore"):
-        narrowed = numbers.astype(np.float32)
-    too_large = np.isinf(narrowed) & np.isfinite(numbers)
+        narrowed = values.astype(np.float32)
+    too_large = np.isinf(narrowed) & np.isfinite(values)
     if too_large.any():
-        where = np.unravel_index(int(np.argmax(too_large)), numbers.shape)
+        where = np.unravel_index(int(np.argmax(too_large)), values.shape)
         raise ModelFormatError(
-            path, name, f"{numbers[where]} in row {where[0]} is too large for float32"
+            path, name, f"{values[where]} in row {where[0]} is too large for float32"
         )
     return narrowed
 
@@ -244,8 +244,8 @@ def tensor_of_table(table: Table) -> Tensor:
 
 def float64_tensor_of_table(table: Table) -> Tensor:
     """A table in float64, for layouts in which that says that its rows are added so."""
-    numbers = table.dequantize().astype("<f8")
-    return Tensor("F64", numbers.shape, numbers.reshape(-1).view(np.uint8))
+    weights = table.dequantize().astype("<f8")
+    return Tensor("F64", weights.shape, weights.reshape(-1).view(np.uint8))
 
 
 def tensor_of_vector(vector: NDArray[np.floating[Any]]) -> Tensor:
@@ -263,8 +263,8 @@ def tensors_of_rules(rules: TokenRules, *, prefix: str = "") -> dict[str, Tensor
     """The row of each token and its weight, as `rules_of` reads them."""
     tensors = {}
     if rules.row_of_id is not None:
-        numbers = rules.row_of_id.astype("<i4")
-        mapping = Tensor("I32", numbers.shape, numbers.view(np.uint8))
+        row_of_id = rules.row_of_id.astype("<i4")
+        mapping = Tensor("I32", row_of_id.shape, row_of_id.view(np.uint8))
         tensors[prefix + MAPPING_TENSOR] = mapping
     if rules.weight_of_id is not None:
         tensors[prefix + WEIGHTS_TENSOR] = tensor_of_vector(rules.weight_of_id)

@@ -79,7 +79,7 @@ def convert(
     """
     source = source._replace(name=name or source.name, license=license or source.license)
     tokenizer = ModelTokenizer(source, warns=True)
-    tokenizer.loaded  # noqa: B018  # what is wrong with it is said before anything is written
+    tokenizer.loaded  # noqa: B018  # its errors come before anything is written
     layout = layout or fitting_layout(source, out)
     writing = WRITTEN[layout]
     _check_suffix(out, layout)

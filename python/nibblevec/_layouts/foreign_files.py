@@ -60,7 +60,7 @@ def _like(pattern: bytes) -> Callable[[_File], Found]:
 
 
 def _holds(*known: file_kinds.Kind | str) -> Callable[[_File], Found]:
-    """Whether it begins as files of these kinds or formats do, and not as one of safetensors."""
+    """Whether it begins as a file of one of these formats, and not as one of safetensors."""
 
     def find(file: _File) -> bool:
         # The size of a header, with which that begins, may be any bytes.

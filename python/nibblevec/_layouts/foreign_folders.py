@@ -23,7 +23,7 @@ MAX_FOLDERS = 100
 
 
 class _Folder:
-    """What lies in a folder, as far as it can be read."""
+    """The names in a folder, and its settings where they can be read."""
 
     def __init__(self, path: str, names: list[str]) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Whole models in one GGUF file: table, head, tokenizer, and what is said of their use.
+"""Whole models in one GGUF file: table, head, tokenizer and settings.
 
 See docs/formats.md for the keys and tensors.
 """
@@ -46,7 +46,7 @@ RANGES_PREFIX = "sse.ranges."
 # Types of tables that are used in their own bytes, but for F64, which becomes float32.
 OWN_TYPES = ("F32", "F16", "BF16", "F64", "I8", "Q4_K", "Q6_K")
 
-# `general.file_type`, by llama.cpp's numbers: what most tensors are.
+# `general.file_type`, as llama.cpp numbers the type of most tensors.
 FILE_TYPES: dict[str, int] = {
     "float32": 0,
     "float16": 1,

@@ -1,4 +1,4 @@
-"""What is known of a layout: how it is recognised, read and written."""
+"""A layout: how it is recognised, read and written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Writing(NamedTuple):
     """How models are written in a layout.
 
     Attributes:
-        words: what is written, in words.
+        words: what is written, as messages say it.
         row_formats: what a table may be in; of the packed ones the first is the best choice.
         write: writes a model, whose losses were refused before, into an empty folder, given by its
             name, or into an open file. A model has a row for each id where `has_row_by_id`.
@@ -47,8 +47,7 @@ class Writing(NamedTuple):
             suits is taken.
         has_row_by_id: whether a model is written with a row for each id, which counts as it is, if
             its table is in a row format.
-        needs_float32: whether a weight of a model, or what is done to it, changes in any row format
-            but float32.
+        needs_float32: whether a model's vectors change in any row format but float32.
         tells_sums_by_float64: whether a model's sums in float64 are kept by writing a float32 table
             as float64.
         decisive_names: files without which a folder is no model of this layout, in the order in
@@ -78,7 +77,7 @@ class Layout(NamedTuple):
 
     Attributes:
         name: what commands call it.
-        words: what it is, in words.
+        words: what it is, as the help says it.
         forms: those that are read.
         files: all files that a folder of it is read from, as paths with ``/``.
         signs: names that make a folder likely to hold it, if all of one set are there.

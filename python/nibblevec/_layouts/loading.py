@@ -57,7 +57,7 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
 
 
 def _identities(folder: str) -> list[tuple[int, ...] | None]:
-    """What tells whether a file of a model has become another one, of each that there may be."""
+    """Device, inode, size and time of each file that a model may have; None where there is none."""
     identities: list[tuple[int, ...] | None] = []
     for name in ("", *READ_NAMES):
         try:
@@ -88,7 +88,7 @@ def _load_explained(path: str, mmap: bool) -> Model:
 
 def _load(path: str, mmap: bool) -> Model:
     is_file = os.path.isfile(path)
-    names = [] if is_file else os.listdir(path)  # which may raise what is wrong with the folder
+    names = [] if is_file else os.listdir(path)  # which raises if the folder is missing
     place = Place(path, mmap=mmap)
     forms = [form for layout in LAYOUTS for form in layout.forms if form.is_file == is_file]
     for form in forms:

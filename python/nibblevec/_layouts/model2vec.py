@@ -222,7 +222,7 @@ def _has_row_by_id(model: Model, _row_format: str) -> bool:
 
 
 def _needs_float32(model: Model) -> bool:
-    # Float64 sums are told by float64 numbers; a float16 mean by a float16 table.
+    # Float64 sums are told by a float64 table; a float16 mean by a float16 table.
     return has_wide_weights(model.token_rules) != model.wide_sums or (
         model.table.format == "float16" and model.normalization == "model2vec"
     )

@@ -63,7 +63,7 @@ def save_unchanged(model: Model, path: str, *, mmap: bool = True) -> None:
 
 
 def _exact_format(model: Model, writing: Writing) -> str:
-    """The row format of a layout in which no weight of a model changes, nor what is done to it."""
+    """The row format of a layout in which the vectors of a model keep their bits."""
     own = model.table.format
     return "float32" if own not in writing.row_formats or writing.needs_float32(model) else own
 
@@ -179,10 +179,10 @@ def save_model(
 
 
 def _check_texts(model: Model, path: str) -> None:
-    """Refuse what no file can hold.
+    """Refuse texts that no file can hold.
 
     Raises:
-        ValueError: a prompt, its name, or what is said of the model holds a surrogate.
+        ValueError: a prompt, its name, or the model's name or licence holds a surrogate.
     """
     texts = {"name": model.name, "license": model.license}
     for name, prompt in model.prompts.items():

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from test_conversion import MAPPING, MODEL2VEC_RULES, SETTINGS, plain_model, sse_model
 
+from nibblevec import Encoder
 from nibblevec._containers import files, json_files
 from nibblevec._layouts import gguf
 from nibblevec._layouts.conversion import ConversionError, convert
@@ -111,6 +112,16 @@ def test_saving(tmp_path: Path, counts: Counter[tuple[str, str]], name: str) -> 
     counts.clear()
     save_unchanged(model, str(tmp_path / "again"))
     assert_once(counts)
+
+
+def test_an_encoder_parses_only_what_it_wrote(
+    tmp_path: Path, counts: Counter[tuple[str, str]]
+) -> None:
+    encoder = Encoder(saved("sse", tmp_path))
+    counts.clear()
+    encoder.save_pretrained(str(tmp_path / "again"))
+    assert_once(counts)
+    assert not any(Path(file).parent == tmp_path / "model" for _, file in counts)
 
 
 def test_settings_and_tokenizer_are_of_one_parsing(counts: Counter[tuple[str, str]]) -> None:

@@ -217,7 +217,12 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
             raise ValueError("safe_serialization is True always: weights are never pickled")
         from nibblevec._layouts.saving import save_unchanged
 
-        save_unchanged(self._model_as_set(), os.fspath(path), mmap=bool(self._options["mmap"]))
+        save_unchanged(
+            self._model_as_set(),
+            os.fspath(path),
+            ids=self._tokenizer.ids(),
+            mmap=bool(self._options["mmap"]),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # Where the model is, not what it holds; the digest tells whether it is still the same.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._float_environment import in_default_float_environment
@@ -20,6 +20,9 @@ from nibblevec._layouts.tokenizers import ModelTokenizer
 from nibblevec._model import Model
 from nibblevec._printing import warn
 from nibblevec._texts import surrogate_in
+
+if TYPE_CHECKING:
+    from nibblevec._tokenization.ids import IdsInUse
 
 # Of a weight, in the formats that a table may grow into.
 WEIGHT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -38,7 +41,9 @@ def fitting_layout(model: Model, path: str) -> str:
     return next(layout for layout, writing in WRITTEN.items() if writing.suits(model))
 
 
-def save_unchanged(model: Model, path: str, *, mmap: bool = True) -> None:
+def save_unchanged(
+    model: Model, path: str, *, ids: IdsInUse | None = None, mmap: bool = True
+) -> None:
     """Write a model so that it gives, when it is loaded, the vectors that it gives now.
 
     Rows in a format that the layout does not hold become float32, the weights that they stand for.
@@ -46,6 +51,7 @@ def save_unchanged(model: Model, path: str, *, mmap: bool = True) -> None:
     Args:
         model: any model.
         path: a file if it ends in ``.gguf``, else a folder.
+        ids: those of the model's tokens, if the caller has them.
         mmap: as for `save_model`.
 
     Raises:
@@ -59,7 +65,8 @@ def save_unchanged(model: Model, path: str, *, mmap: bool = True) -> None:
     writing = WRITTEN[layout]
     row_format = _exact_format(model, writing)
     _warn_of_growth(model, path, writing, row_format)
-    save_model(model, path, layout, row_format, unchanged=True, mmap=mmap)
+    tokenizer = ModelTokenizer(model, ids=ids)
+    save_model(model, path, layout, row_format, tokenizer=tokenizer, unchanged=True, mmap=mmap)
 
 
 def _exact_format(model: Model, writing: Writing) -> str:

@@ -118,7 +118,7 @@ def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
     """
     head = {} if model.head is None else tensors_of_head(model.head)
     if model.table.format == "sse_q4":
-        rows = _first_rows(model.table, tokenizer.loaded.ids().end)
+        rows = _first_rows(model.table, tokenizer.ids.end)
         write_file(os.path.join(folder, TABLE_NAME), rows.data)
         write_safetensors(os.path.join(folder, HEAD_NAME), head)
     else:

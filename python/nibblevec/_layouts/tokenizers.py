@@ -12,6 +12,7 @@ from nibblevec._tokenization.loading import load_tokenizer
 
 if TYPE_CHECKING:
     from nibblevec._model import Model
+    from nibblevec._tokenization.ids import IdsInUse
     from nibblevec._tokenization.tokenizer import Tokenizer
 
 
@@ -56,8 +57,10 @@ class ModelTokenizer:
         model: the model.
     """
 
-    def __init__(self, model: Model, *, warns: bool = False) -> None:
+    def __init__(self, model: Model, *, ids: IdsInUse | None = None, warns: bool = False) -> None:
+        """Take a model, the ids of its tokens if they are known, and whether loading warns."""
         self.model = model
+        self._ids = ids
         self._warns = warns
         self._settings: dict[str, Any] | None = None
 
@@ -72,6 +75,16 @@ class ModelTokenizer:
         if self._settings is None:
             self._settings = _without_vocabulary(self._parsed())
         return self._settings
+
+    @property
+    def ids(self) -> IdsInUse:
+        """The id of each token.
+
+        Raises:
+            OSError: see `load_tokenizer_of`.
+            ModelFormatError: see `load_tokenizer_of`.
+        """
+        return self.loaded.ids() if self._ids is None else self._ids
 
     @cached_property
     def loaded(self) -> Tokenizer:

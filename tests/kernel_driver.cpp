@@ -97,8 +97,7 @@ struct SumCase : Case {
 
     bool run(const Kernel& kernel, std::vector<float>& result) const override {
         const auto bytes = exact(table);
-        const TableView view =
-            make_table_view(format, row_count, dim, bytes.get());
+        const TableView view = make_table_view(format, row_count, dim, bytes.get());
         const auto row_ids = exact(ids);
         const auto token_weights = exact(weights);
         const float* first_weight = weights.empty() ? nullptr : token_weights.get();

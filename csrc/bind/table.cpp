@@ -1,6 +1,5 @@
 #include "bind/table.hpp"
 
-#include <algorithm>
 #include <span>
 #include <string>
 
@@ -80,10 +79,8 @@ Array<float> dequantize(const Table& table, const py::array& row_ids) {
     float* out = weights.mutable_data();
     run_without_gil([&](Interruption& interruption) {
         constexpr size_t kBlockRows = 256;
-        run_blocks((ids.size() + kBlockRows - 1) / kBlockRows, 1, interruption, [&](size_t block) {
-            const size_t end = std::min(ids.size(), (block + 1) * kBlockRows);
-            for (size_t i = block * kBlockRows; i < end; ++i)
-                decode_row(table.view(), ids[i], out + i * dim);
+        run_blocks(ids.size(), kBlockRows, 1, interruption, [&](size_t begin, size_t end) {
+            for (size_t i = begin; i < end; ++i) decode_row(table.view(), ids[i], out + i * dim);
         });
     });
     return weights;

@@ -76,13 +76,12 @@ void quantize_rows(const Quantizer& quantizer, const FloatRows& rows, size_t thr
     const size_t bytes_of_row = row_bytes(quantizer.format, dim);
     uint8_t* scales = table + rows.row_count * bytes_of_row;
     const size_t block_rows = std::max<size_t>(1, kBlockWeights / dim);
-    const size_t block_count = (rows.row_count + block_rows - 1) / block_rows;
     const double nanoseconds =
         static_cast<double>(rows.row_count * dim) * quantizer.nanoseconds_per_weight;
     std::atomic<size_t> bad_row{rows.row_count};
-    run_blocks(block_count, useful_threads(nanoseconds, threads), interruption, [&](size_t block) {
-        const size_t end = std::min(rows.row_count, (block + 1) * block_rows);
-        for (size_t row = block * block_rows; row < end; ++row) {
+    const size_t useful = useful_threads(nanoseconds, threads);
+    run_blocks(rows.row_count, block_rows, useful, interruption, [&](size_t begin, size_t end) {
+        for (size_t row = begin; row < end; ++row) {
             float scale = 0.0f;
             const Outcome outcome = quantizer.quantize_row(rows.weights + row * dim, dim,
                                                            table + row * bytes_of_row, &scale);

@@ -86,7 +86,7 @@ class Difference(NamedTuple):
     """Where the fast path and the plain one part.
 
     Attributes:
-        text_number: of the text; None: the tables differ.
+        text_number: which text; None: the tables differ.
         problem: where, and what each of them has there.
     """
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec import _core
+import nibblevec._core as _core
 from nibblevec._containers.files import (
     MAX_TOKENIZER_BYTES,
     check_regular_file,

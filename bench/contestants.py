@@ -322,7 +322,7 @@ def start(name: str, folder: str) -> tuple[Contestant, Encode, dict[str, Any]]:
 
 
 def encode_texts(contestant: Contestant, encode: Encode, request: dict[str, Any]) -> dict[str, Any]:
-    """Encode so many lines of a file, when they were never seen, and again."""
+    """Encode N lines of a file, when they were never seen, and again."""
     import gc
     from itertools import islice
 

@@ -35,7 +35,7 @@ BAG_LENGTHS = (20, 255)
 SUMMED_DIMS = (512, 128)
 TOKENS = 250_000  # in one pass
 CALL_TOKENS = 10_240  # in one call: its output stays in the second-level cache
-# Bytes that are read of a row for so many dims. Beside its codes a superblock of q4_k has 16 bytes,
+# Bytes that are read of a row for N dims. Beside its codes a superblock of q4_k has 16 bytes,
 # one of q6_k 18.
 ROW_BYTES: dict[str, Callable[[int], int]] = {
     "sse_q4": lambda dims: dims // 2 + 4,

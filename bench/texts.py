@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    # Gives so many texts that were not given before, fewer when it has no more.
+    # Gives N texts that were not given before, fewer when it has no more.
     TextSource = Callable[[int], list[str]]
 
 
@@ -95,7 +95,7 @@ class Generator:
         return texts
 
     def script(self, name: str, characters: int) -> TextSource:
-        """Texts of about so many characters in another script."""
+        """Texts of about this many characters in another script."""
         letters, least, most, separator = SCRIPTS[name]
 
         def texts(count: int) -> list[str]:

@@ -66,7 +66,7 @@ from nibblevec._vectors import BLOCK_TEXTS
 
 DIM = 30
 
-# A text of more is read in pieces of so many.
+# Longer texts are read in pieces of this length.
 PIECE_BYTES = 1 << 15
 
 TEXTS = [

@@ -26,8 +26,8 @@ from nibblevec._vectors import write_floats
 
 FloatArray = NDArray[np.float32]
 
-PIECE_IDS = 1 << 16  # so many ids are summed at once
-BLOCK_TEXTS = 64  # so many texts go through together
+PIECE_IDS = 1 << 16  # ids that are summed at once
+BLOCK_TEXTS = 64  # texts that go through together
 
 every_kernel = pytest.mark.parametrize("kernel", nibblevec.kernels())
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux's account of a process")

@@ -45,7 +45,7 @@ from nibblevec._tokenization.package import PackageTokenizer
 from nibblevec._tokenization.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
-PIECE_CHARACTERS = 1 << 15  # so many of a longer text are read at a time
+PIECE_CHARACTERS = 1 << 15  # longer texts are read in pieces of this length
 
 
 def bundled_content() -> JsonObject:

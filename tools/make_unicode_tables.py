@@ -204,7 +204,7 @@ def rows(items: Iterable[str]) -> str:
 
 
 def braced(numbers: Sequence[int], hexadecimal: int) -> str:
-    """A row of a table, its first so many numbers in hexadecimal."""
+    """A row of a table, its first numbers, in hexadecimal."""
     written = [f"{n:#x}" if i < hexadecimal else str(n) for i, n in enumerate(numbers)]
     return "{" + ", ".join(written) + "}"
 

@@ -164,7 +164,7 @@ def patterns(generator: Generator) -> Iterator[tuple[str, str]]:
 
 
 def cut(unit: str, size: int) -> list[str]:
-    """Texts of about this many bytes in UTF-8: always the same content, cut where a text is full."""
+    """Texts of about this many bytes in UTF-8: the same at each run, cut where a text is full."""
     encoded = unit.encode()
     byte_count = max(size, LEAST_BYTES)
     whole = (encoded * -(-byte_count // len(encoded)))[:byte_count].decode(errors="ignore")

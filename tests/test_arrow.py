@@ -1413,7 +1413,7 @@ def test_lists_come_in_arrays_of_few_numbers(
 ) -> None:
     texts = [f"tea {row}" if row % 7 else None for row in range(100)]
     vectors = encoder.encode_arrow(Producer(utf8(texts)), list_type="list")
-    monkeypatch.setattr(arrow_columns, "MAX_LIST_NUMBERS", numbers)
+    monkeypatch.setattr(arrow_columns, "MAX_LIST_VALUES", numbers)
     arrays = list(stream_of_rows(vectors))
     most = max(8, numbers // DIM // 8 * 8)
     assert [len(rows) for rows in arrays] == [min(most, 100 - i) for i in range(0, 100, most)]

@@ -107,7 +107,7 @@ def assert_same_settings(model: Model, other: Model) -> None:
     ):  # fmt: skip
         assert getattr(model, field) == getattr(other, field)
     assert dict(model.prompts) == dict(other.prompts)
-    assert model.tokenizer.read() == other.tokenizer.read()
+    assert model.tokenizer_json.read() == other.tokenizer_json.read()
 
 
 # What is kept
@@ -142,7 +142,7 @@ GGUF_MODELS: dict[str, Callable[[str], Model]] = {
         token_rules=TokenRules(
             Truncation(None), drops_unknown=True, row_of_id=MAPPING, weight_of_id=WEIGHTS
         ),
-        tokenizer=tokenizer(
+        tokenizer_json=tokenizer(
             truncation={
                 "max_length": 2,
                 "strategy": "LongestFirst",
@@ -338,7 +338,7 @@ REFUSED: dict[str, tuple[str, Model, str]] = {
         "model2vec",
         plain_model(
             token_rules=TokenRules(drops_unknown=True),
-            tokenizer=tokenizer(
+            tokenizer_json=tokenizer(
                 truncation={"max_length": 2, "strategy": "LongestFirst", "stride": 0}
             ),
         ),

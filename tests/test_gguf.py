@@ -41,7 +41,7 @@ from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 from nibblevec import Encoder, ModelFormatError
 from nibblevec._cli import main
 from nibblevec._layouts.loading import load_model
-from nibblevec._precision import RangesOf
+from nibblevec._precision import RangesKey
 
 TEXTS = ["A cup of hot tea.", "the stock market fell", "", "unable, walking: 12 caf\u00e9s", "tea"]
 NAME = "model.gguf"
@@ -154,7 +154,7 @@ def test_everything_that_a_file_may_say(tmp_path: Path) -> None:
         "query",
     )
     assert model.truncate_dim == 4
-    assert model.ranges[RangesOf(normalized=True, dims=4)].tolist() == [[-1] * 4, [2] * 4]
+    assert model.ranges[RangesKey(normalized=True, dims=4)].tolist() == [[-1] * 4, [2] * 4]
     encoder = Encoder(path)
     assert (encoder.get_embedding_dimension(), encoder.max_seq_length) == (4, 3)
 
@@ -271,7 +271,7 @@ GROWTH_SCRIPT = """
 import sys
 from pathlib import Path
 from nibblevec._layouts.loading import load_model
-from nibblevec._precision import RangesOf
+from nibblevec._precision import RangesKey
 
 def anonymous():
     status = Path("/proc/self/status").read_text()
@@ -615,6 +615,6 @@ def test_the_tokenizer_string_is_not_held_twice(tmp_path: Path) -> None:
     table, _ = table_tensor(DIM)
     path = write(tmp_path, {}, {TABLE: table})
     model = load_model(path)
-    assert model.tokenizer.read() == tokenizer_json()
-    assert model.tokenizer.read() is model.tokenizer.read()
+    assert model.tokenizer_json.read() == tokenizer_json()
+    assert model.tokenizer_json.read() is model.tokenizer_json.read()
     assert string(tokenizer_json()) in path.read_bytes()

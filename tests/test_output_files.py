@@ -30,7 +30,7 @@ from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.registry import WRITTEN
 from nibblevec._layouts.saving import save_model
 from nibblevec._model import Head, Model, TokenizerJson
-from nibblevec._precision import RangesOf
+from nibblevec._precision import RangesKey
 from nibblevec._token_rules import TokenRules, Truncation
 
 DIM = 8
@@ -49,7 +49,7 @@ def a_model(layout: str, number: int) -> Model:
         "test",
         Table.from_buffer(rows, dim=DIM, format="float32"),
         TokenizerJson("somewhere", content),
-        ranges={RangesOf(False, 3): np.array([[-number] * 3, [number] * 3], np.float32)},
+        ranges={RangesKey(False, 3): np.array([[-number] * 3, [number] * 3], np.float32)},
     )
     if layout in ("sse", "sse_q4", "gguf"):
         model = model._replace(head=Head(*head_vectors(DIM, number).values()))
@@ -78,7 +78,7 @@ def fingerprint(model: Model) -> object:
     """All that files of a model say."""
     return (
         model.table.dequantize().tobytes(),
-        model.tokenizer.read(),
+        model.tokenizer_json.read(),
         None if model.head is None else model.head.alpha.tobytes(),
         model.normalization,
         model.token_rules.truncation,

@@ -26,11 +26,11 @@ from nibblevec._precision import (
     DTYPES,
     PRECISIONS,
     Precision,
-    RangesOf,
-    columns,
-    numbers,
+    RangesKey,
     quantize,
     ranges_of_vectors,
+    values_of,
+    width_of,
 )
 from nibblevec._vectors import ROUNDED_BLOCK_TEXTS
 
@@ -104,7 +104,7 @@ def test_bits(dims: int) -> None:
     ]  # fmt: skip
     for precision, less in (("ubinary", 0), ("binary", 128)):
         kind: Any = precision
-        out = np.empty((40, columns(kind, dims)), DTYPES[kind])
+        out = np.empty((40, width_of(kind, dims)), DTYPES[kind])
         quantize(vectors.copy(), kind, out)
         assert (out.astype(int) + less).tolist() == expected
 
@@ -129,8 +129,8 @@ def test_a_precision_is_the_last_step(
     options: Any = {"truncate_dim": dims, "normalize_embeddings": normalize}
     vectors = encoder.encode(TEXTS, **options)
     kind = precision or "float32"
-    expected = np.empty((len(TEXTS), columns(kind, dims)), DTYPES[kind])
-    ranges = encoder.ranges[RangesOf(normalize, dims)] if kind in BYTES else None
+    expected = np.empty((len(TEXTS), width_of(kind, dims)), DTYPES[kind])
+    ranges = encoder.ranges[RangesKey(normalize, dims)] if kind in BYTES else None
     quantize(vectors.copy(), kind, expected, ranges)
     ours = encoder.encode(TEXTS, precision=precision, **options)
     assert (ours.dtype, ours.shape) == (expected.dtype, expected.shape)
@@ -222,7 +222,7 @@ def test_fitted_ranges_have_one_step_around_zero(encoder: Encoder) -> None:
         assert np.abs(codes).max() == 127
         # Rounded to the nearest, but for what float32 makes of the middle between two codes.
         assert np.abs(codes - vectors / step).max() < 0.5001
-    assert set(encoder.ranges) == {RangesOf(n, d) for n in (False, True) for d in (9, DIM)}
+    assert set(encoder.ranges) == {RangesKey(n, d) for n in (False, True) for d in (9, DIM)}
 
 
 def test_ranges_replace_those_of_the_same_kind_only(encoder: Encoder) -> None:
@@ -236,7 +236,7 @@ def test_ranges_replace_those_of_the_same_kind_only(encoder: Encoder) -> None:
 def test_ranges_of_the_dims_and_prompt_of_calls(folder: Path) -> None:
     model = Encoder(folder, truncate_dim=12, prompts={"query": "un tea "})
     model.fit_ranges(TEXTS, prompt_name="query")
-    assert set(model.ranges) == {RangesOf(False, 12), RangesOf(True, 12)}
+    assert set(model.ranges) == {RangesKey(False, 12), RangesKey(True, 12)}
     other = Encoder(folder, truncate_dim=12)
     other.fit_ranges(["un tea " + text for text in TEXTS])
     for kind, ranges in model.ranges.items():
@@ -377,7 +377,7 @@ def test_ranges_of_the_bundled_model_are_what_the_tool_makes(
 ) -> None:
     shipped = Path(BUNDLED_MODEL) / RANGES_NAME
     assert set(read_ranges(BUNDLED_MODEL, 512)) == {
-        RangesOf(normalized, dims) for normalized in (False, True) for dims in make_ranges.DIMS
+        RangesKey(normalized, dims) for normalized in (False, True) for dims in make_ranges.DIMS
     }
     monkeypatch.setattr("sys.argv", ["make_ranges.py", "-o", str(tmp_path)])
     make_ranges.main()
@@ -393,7 +393,7 @@ def test_ranges_of_texts_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
     model.fit_ranges(["Tea is hot.", "A cup of tea."], truncate_dim=64)
     made = read_ranges(str(tmp_path), 512)
     for normalized in (False, True):
-        assert_same_bits(made[RangesOf(normalized, 64)], model.ranges[RangesOf(normalized, 64)])
+        assert_same_bits(made[RangesKey(normalized, 64)], model.ranges[RangesKey(normalized, 64)])
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -432,6 +432,6 @@ def test_what_codes_are_compared_as(dims: int) -> None:
         ("binary", (packed.astype(int) - 128).astype(np.int8), signs),
     ]
     for precision, stored, compared in expected:
-        found = numbers(stored, precision, dims)
+        found = values_of(stored, precision, dims)
         assert found.dtype == np.float32
         assert np.array_equal(found, compared), precision

@@ -29,7 +29,7 @@ from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.row_formats import in_row_format
 from nibblevec._layouts.saving import save_model
 from nibblevec._model import Head, Model, TokenizerJson
-from nibblevec._precision import RangesOf
+from nibblevec._precision import RangesKey
 from nibblevec._token_rules import TokenRules, Truncation
 
 TEXTS = [
@@ -365,7 +365,7 @@ def a_model(random: np.random.Generator) -> Model:
     )
     ranges: Any = {}
     if choose([False, True]):
-        ranges = {RangesOf(choose([False, True]), 5): np.array([[-1] * 5, [1] * 5], np.float32)}
+        ranges = {RangesKey(choose([False, True]), 5): np.array([[-1] * 5, [1] * 5], np.float32)}
     return Model(
         "test",
         table,

@@ -83,8 +83,10 @@ def imports_of(path: Path, known: dict[str, Path]) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: an import that begins with a dot"
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            # What is no module comes from the one that is named: `from nibblevec import _core`
+            # goes through the door, `import nibblevec._core as _core` does not.
             names = [
-                name if name.removeprefix("nibblevec.") in {*known, "_core"} else str(node.module)
+                name if name.removeprefix("nibblevec.") in known else str(node.module)
                 for name in inner
             ]
         else:

@@ -147,7 +147,7 @@ def test_a_tokenizer_of_the_package_agrees() -> None:
     tokens = []
     for drops in (False, True):
         plain = a_model(token_rules=TokenRules(drops_unknown=drops))
-        plain = plain._replace(tokenizer=TokenizerJson("somewhere", content))
+        plain = plain._replace(tokenizer_json=TokenizerJson("somewhere", content))
         outcome = verify(plain, plain, TEXTS)
         assert isinstance(outcome, Agreement), outcome
         tokens.append(outcome.tokens)
@@ -219,7 +219,7 @@ def test_other_ids() -> None:
     vocabulary = content["model"]["vocab"]
     vocabulary["tea"], vocabulary["cup"] = vocabulary["cup"], vocabulary["tea"]
     tokenizer = TokenizerJson("somewhere", json.dumps(content).encode())
-    found = difference(model, model._replace(tokenizer=tokenizer))
+    found = difference(model, model._replace(tokenizer_json=tokenizer))
     row = BUILT_IN_TEXTS.index("tea " * 16 + "tea")
     problem = f"token 0: fast {VOCABULARY.index('tea')}, tokenizers {VOCABULARY.index('cup')}"
     assert found.text_number == row

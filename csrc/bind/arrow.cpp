@@ -174,11 +174,11 @@ py::object array_capsule(const std::shared_ptr<VectorRows>& rows, const std::str
 }
 
 py::object stream_capsule(const std::vector<std::shared_ptr<VectorRows>>& parts, size_t dims,
-                          const std::string& list_type, size_t max_numbers) {
+                          const std::string& list_type, size_t max_values) {
     const ListType type = list_type_named(list_type);
     Parts checked = checked_parts(parts, dims);
     return capsule_of<ArrowArrayStream>([&](ArrowArrayStream& stream) {
-        export_stream(std::move(checked), dims, type, std::min(max_numbers, kMaxListValues),
+        export_stream(std::move(checked), dims, type, std::min(max_values, kMaxListValues),
                       stream);
     });
 }
@@ -278,7 +278,7 @@ void bind_arrow(py::module_& module) {
     module.def("arrow_schema", &schema_capsule, py::arg("dims"), py::arg("list_type"));
     module.def("arrow_array", &array_capsule, py::arg("rows"), py::arg("list_type"));
     module.def("arrow_stream", &stream_capsule, py::arg("parts"), py::arg("dims"),
-               py::arg("list_type"), py::arg("max_numbers") = kMaxListValues);
+               py::arg("list_type"), py::arg("max_values") = kMaxListValues);
 }
 
 }  // namespace nibblevec

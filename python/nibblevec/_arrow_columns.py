@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from nibblevec import _core
+import nibblevec._core as _core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ Nulls = Literal["null", "empty", "error"]
 ListType = Literal["fixed", "list"]
 
 # A List has int32 offsets, which bounds the numbers of one array.
-MAX_LIST_NUMBERS = (1 << 31) - 1
+MAX_LIST_VALUES = (1 << 31) - 1
 
 
 def check_choice(value: object, choices: Any, name: str) -> None:
@@ -48,9 +48,9 @@ def _speaker(obj: Any, column: str | None) -> Any:
         reader = _reader_of(obj, column)
         if _speaks(reader):
             return reader
-        kind = type(obj).__name__
+        found = type(obj).__name__
         raise TypeError(
-            f"{kind} has neither __arrow_c_array__ nor __arrow_c_stream__{_way_out(obj)}"
+            f"{found} has neither __arrow_c_array__ nor __arrow_c_stream__{_way_out(obj)}"
         )
     return obj
 
@@ -172,7 +172,7 @@ class ArrowVectors:
         return self.__arrow_c_schema__(), array
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return _core.arrow_stream(self._parts, self._dims, self._list_type, MAX_LIST_NUMBERS)
+        return _core.arrow_stream(self._parts, self._dims, self._list_type, MAX_LIST_VALUES)
 
     def __reduce__(self) -> tuple[Any, ...]:
         states = [part.state() for part in self._parts]

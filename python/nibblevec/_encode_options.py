@@ -39,10 +39,3 @@ class EncodeOptions(ArrayOptions, total=False):
     output_value: str | None
     convert_to_numpy: bool
     convert_to_tensor: bool
-
-
-# Those that may be given without names, after ``prompt``; the order is sentence-transformers'.
-POSITIONAL_OPTIONS = (
-    *("batch_size", "show_progress_bar", "output_value", "precision", "convert_to_numpy"),
-    *("convert_to_tensor", "device", "normalize_embeddings", "truncate_dim", "pool", "chunk_size"),
-)

@@ -169,8 +169,8 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
         here do not reach.
         """
         if self._package_tokenizer is None:
-            tokenizer = self._model.tokenizer
-            self._package_tokenizer = load_package_tokenizer(tokenizer.read(), tokenizer.path)
+            json = self._model.tokenizer_json
+            self._package_tokenizer = load_package_tokenizer(json.read(), json.path)
             self._package_tokenizer.no_padding()
         return self._package_tokenizer
 

@@ -15,7 +15,7 @@ from nibblevec._blocks import batches
 from nibblevec._compat.arguments import check_device
 from nibblevec._compat.tensors import features_of_texts, in_type_asked
 from nibblevec._precision import (
-    RangesOf,
+    RangesKey,
     centred_ranges,
     greatest_magnitude,
     has_ranges,
@@ -249,7 +249,7 @@ class EncodingMethods(EncoderSettings):
         call = self._call(prompt_name=prompt_name, prompt=prompt, threads=threads, errors=errors)
         sizes = truncate_dim if isinstance(truncate_dim, Iterable) else [truncate_dim]
         keys = [
-            RangesOf(normalized, self._dims_of_call(size))
+            RangesKey(normalized, self._dims_of_call(size))
             for size in sizes
             for normalized in (False, True)
         ]

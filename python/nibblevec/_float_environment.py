@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
-from nibblevec import _core
+import nibblevec._core as _core
 
 if TYPE_CHECKING:
     from collections.abc import Callable

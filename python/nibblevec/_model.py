@@ -18,7 +18,7 @@ from nibblevec._containers.files import (
 )
 from nibblevec._containers.json_files import with_member
 from nibblevec._io.output_files import write_file
-from nibblevec._precision import RangesOf
+from nibblevec._precision import RangesKey
 from nibblevec._table import Table
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
 
@@ -117,7 +117,7 @@ class Model(NamedTuple):
     Attributes:
         layout: the layout it was read from, in words.
         table: token embeddings.
-        tokenizer: its ``tokenizer.json``.
+        tokenizer_json: the file of its tokenizer.
         head: applied to the mean of the rows; None leaves the mean as it is.
         normalization: how the model itself scales its vectors after the head; None: not at all.
         token_rules: applied to a text before and after it is tokenised.
@@ -138,7 +138,7 @@ class Model(NamedTuple):
 
     layout: str
     table: Table
-    tokenizer: TokenizerJson
+    tokenizer_json: TokenizerJson
     head: Head | None = None
     normalization: Normalization | None = None
     token_rules: TokenRules = NO_RULES
@@ -147,7 +147,7 @@ class Model(NamedTuple):
     default_prompt_name: str | None = None
     similarity_fn_name: str | None = None
     truncate_dim: int | None = None
-    ranges: Mapping[RangesOf, NDArray[np.float32]] = MappingProxyType({})
+    ranges: Mapping[RangesKey, NDArray[np.float32]] = MappingProxyType({})
     name: str | None = None
     license: str | None = None
     headerless_table: str | None = None
@@ -169,7 +169,7 @@ class Model(NamedTuple):
         has_no_end = truncation.keep_end and truncation.max_length is None
         if rules.truncation is not None or has_no_end:
             return self._replace(token_rules=rules._replace(truncation=truncation))
-        return self._replace(tokenizer=self.tokenizer.truncated(truncation))
+        return self._replace(tokenizer_json=self.tokenizer_json.truncated(truncation))
 
     def digest(self) -> str:
         """SHA-256 of everything that vectors depend on."""
@@ -201,7 +201,7 @@ class Model(NamedTuple):
         for part in (
             repr(settings).encode(errors="backslashreplace"),
             *(array.data for array in arrays if array is not None),
-            self.tokenizer.read(),
+            self.tokenizer_json.read(),
         ):
             size = part.nbytes if isinstance(part, memoryview) else len(part)
             sha256.update(size.to_bytes(8, "little"))

@@ -42,7 +42,7 @@ GREATEST_CODE = 127
 CENTRED = (-128.5, 126.5)
 
 
-class RangesOf(NamedTuple):
+class RangesKey(NamedTuple):
     """Which vectors ranges belong to: those of other dims, or of another length, have others."""
 
     normalized: bool
@@ -68,7 +68,7 @@ def is_bits(precision: Precision) -> bool:
     return precision in ("binary", "ubinary")
 
 
-def columns(precision: Precision, dims: int) -> int:
+def width_of(precision: Precision, dims: int) -> int:
     """Length of a vector in an array: ``"binary"`` and ``"ubinary"`` keep eight dims in a byte."""
     return -(-dims // 8) if is_bits(precision) else dims
 
@@ -120,7 +120,7 @@ def centred_ranges(greatest: float, dims: int) -> FloatArray:
     return np.repeat(range_of_dim[:, np.newaxis], dims, axis=1)
 
 
-def stored_ranges(ranges: Mapping[RangesOf, FloatArray], wanted: RangesOf) -> FloatArray:
+def stored_ranges(ranges: Mapping[RangesKey, FloatArray], wanted: RangesKey) -> FloatArray:
     """The ranges of these vectors.
 
     Raises:
@@ -135,12 +135,12 @@ def stored_ranges(ranges: Mapping[RangesOf, FloatArray], wanted: RangesOf) -> Fl
     )
 
 
-def ranges_in_words(ranges: Mapping[RangesOf, FloatArray]) -> str:
+def ranges_in_words(ranges: Mapping[RangesKey, FloatArray]) -> str:
     """The dims that there are ranges for; nothing if there are none."""
     return "; ".join(
         f"{', '.join(map(str, sizes))} dims, {_length(normalized)}"
         for normalized in (True, False)
-        if (sizes := sorted(kind.dims for kind in ranges if kind.normalized == normalized))
+        if (sizes := sorted(key.dims for key in ranges if key.normalized == normalized))
     )
 
 
@@ -161,7 +161,7 @@ def quantize(
     Args:
         vectors: float32 [n, dims]; scratch space afterwards.
         precision: any.
-        out: [n, `columns`] of `DTYPES`.
+        out: [n, `width_of`] of `DTYPES`.
         ranges: least and greatest number of each dim, float32 [2, dims]; of int8 and uint8 only.
     """
     if is_bits(precision):
@@ -182,14 +182,14 @@ def quantize(
 
 
 @in_default_float_environment
-def numbers(codes: NDArray[Any], precision: Precision, dims: int) -> FloatArray:
+def values_of(codes: NDArray[Any], precision: Precision, dims: int) -> FloatArray:
     """The values that vectors in a precision stand for in comparisons, float32 [n, dims].
 
     Codes of int8 and uint8 stand for themselves (uint8 less 128), in steps of their range; a bit
     stands for 1 or -1.
 
     Args:
-        codes: [n, `columns`] of `DTYPES`.
+        codes: [n, `width_of`] of `DTYPES`.
         precision: theirs.
         dims: of the vectors.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nibblevec._model import Model
-    from nibblevec._precision import RangesOf
+    from nibblevec._precision import RangesKey
     from nibblevec._similarity import SimilarityName
     from nibblevec._texts import Errors
     from nibblevec._tokenization.tokenizer import Tokenizer
@@ -57,7 +57,7 @@ class EncoderSettings:
         self._tokenizer = tokenizer
         self._truncation = tokenizer.truncation
         self._truncated_texts = 0
-        self._fitted_ranges: dict[RangesOf, FloatArray] = {}
+        self._fitted_ranges: dict[RangesKey, FloatArray] = {}
 
     @property
     def prompts(self) -> dict[str, str]:
@@ -94,7 +94,7 @@ class EncoderSettings:
         self._truncate_dim = None if dims is None else self._dims
 
     @property
-    def ranges(self) -> dict[RangesOf, FloatArray]:
+    def ranges(self) -> dict[RangesKey, FloatArray]:
         """What int8 and uint8 divide into steps, by (normalised or not, dims).
 
         The least and the greatest number of each dim, float32 [2, dims]: those that came with the

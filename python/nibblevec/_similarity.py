@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nibblevec._blocks import slices
 from nibblevec._float_environment import in_default_float_environment
-from nibblevec._precision import DTYPES, checked_precision, is_bits, numbers
+from nibblevec._precision import DTYPES, checked_precision, is_bits, values_of
 
 if TYPE_CHECKING:
     import torch
@@ -366,7 +366,9 @@ def _right_rows(right: NDArray[Any], precision: Precision) -> int:
 def _prepared(rows: NDArray[Any], function: SimilarityName, precision: Precision) -> DoubleArray:
     """Rows in float64, for cosines of length 1, but bits as 1 and -1."""
     if precision not in ("float32", "float16"):
-        rows = numbers(rows, precision, 8 * rows.shape[1] if is_bits(precision) else rows.shape[1])
+        rows = values_of(
+            rows, precision, 8 * rows.shape[1] if is_bits(precision) else rows.shape[1]
+        )
     # A copy even of float64: contiguous rows are summed in the same order wherever they stand.
     exact = np.array(rows, np.float64, order="C")
     if function == "cosine" and not is_bits(precision):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from nibblevec import _core
+import nibblevec._core as _core
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._threads import thread_count
 

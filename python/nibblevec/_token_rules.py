@@ -40,9 +40,9 @@ class TokenRules(NamedTuple):
     @property
     def ids(self) -> int | None:
         """How many ids there may be; None: as many as the table has rows."""
-        for numbers in (self.row_of_id, self.weight_of_id):
-            if numbers is not None:
-                return len(numbers)
+        for of_ids in (self.row_of_id, self.weight_of_id):
+            if of_ids is not None:
+                return len(of_ids)
         return None
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nibblevec import _core
+import nibblevec._core as _core
 from nibblevec._blocks import slices, text_batches
-from nibblevec._precision import DTYPES, RangesOf, columns, quantize
+from nibblevec._precision import DTYPES, RangesKey, quantize, width_of
 from nibblevec._texts import check_texts, prompted
 from nibblevec._tokenization.native import NativeTokenizer
 
@@ -75,14 +75,14 @@ class VectorCall(NamedTuple):
     ranges: FloatArray | None = None
 
     @property
-    def ranges_key(self) -> RangesOf:
+    def ranges_key(self) -> RangesKey:
         """Which ranges these vectors have."""
-        return RangesOf(self.normalize, self.dims)
+        return RangesKey(self.normalize, self.dims)
 
     @property
     def width(self) -> int:
         """Numbers of a vector in the precision."""
-        return columns(self.precision, self.dims)
+        return width_of(self.precision, self.dims)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -244,7 +244,7 @@ def plain_tokenizer(model: Model) -> Callable[[str], list[int]]:
     import statistics
 
     rules = model.token_rules
-    tokenizer = load_package_tokenizer(model.tokenizer.read(), model.tokenizer.path)
+    tokenizer = load_package_tokenizer(model.tokenizer_json.read(), model.tokenizer_json.path)
     tokenizer.no_padding()
     own = tokenizer.truncation
     tokenizer.no_truncation()

@@ -270,7 +270,7 @@ def test_into_pyarrow(
 def test_lists_of_more_than_2_to_31_numbers_are_refused_as_one(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nibblevec._arrow_columns.MAX_LIST_NUMBERS", 16 * DIMS)
+    monkeypatch.setattr("nibblevec._arrow_columns.MAX_LIST_VALUES", 16 * DIMS)
     chunked = pa.chunked_array(encoder.encode_arrow(pa.array(["tea"] * 50), list_type="list"))
     assert [len(chunk) for chunk in chunked.chunks] == [16, 16, 16, 2]
     assert_same_bits(numpy_of(chunked), encoder.encode(["tea"] * 50))

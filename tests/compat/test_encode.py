@@ -30,7 +30,7 @@ from sentence_transformers.util.quantization import quantize_embeddings
 from tiny_models import VOCABULARY, tokenizer_content
 
 from nibblevec import Encoder
-from nibblevec._precision import RangesOf
+from nibblevec._precision import RangesKey
 
 DIM = 30
 PROMPTS = {"query": "tea is ", "other": "un"}
@@ -506,7 +506,7 @@ def test_their_quantiser_with_our_ranges_gives_our_bytes(folder: str) -> None:
     model.fit_ranges(TEXTS)
     for normalize in (False, True):
         vectors = model.encode(TEXTS, normalize_embeddings=normalize)
-        ranges = model.ranges[RangesOf(normalize, DIM)]
+        ranges = model.ranges[RangesKey(normalize, DIM)]
         for precision in BYTES:
             expected = quantize_embeddings(vectors, precision, ranges=ranges)
             kind: Any = precision

@@ -65,7 +65,7 @@ def info(model: str | None) -> None:
             ),
             "similarity": loaded.similarity_fn_name,
             "ranges": ranges_in_words(loaded.ranges),
-            "tokenizer": f"{loaded.tokenizer.path}, {tokenizer.path_taken}",
+            "tokenizer": f"{loaded.tokenizer_json.path}, {tokenizer.path_taken}",
             "kernel": names[0] + others,
             "threads": threads,
         }

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nibblevec._compat.arguments import FLOAT32_NAMES, check_device
-from nibblevec._encode_options import POSITIONAL_OPTIONS
 from nibblevec._similarity import similarity, similarity_pairwise
 from nibblevec._texts import prompted, taken_texts, without_surrogates
 
@@ -37,6 +36,10 @@ DOCUMENT_PROMPT_NAMES = ("document", "passage", "corpus")
 
 # The order of arguments, for those who give them without names. They are passed on by name, as
 # sentence-transformers does: a subclass may have another order.
+POSITIONAL_OPTIONS = (
+    *("batch_size", "show_progress_bar", "output_value", "precision", "convert_to_numpy"),
+    *("convert_to_tensor", "device", "normalize_embeddings", "truncate_dim", "pool", "chunk_size"),
+)
 SAVE_ARGUMENTS = ("model_name", "create_model_card", "train_datasets", "safe_serialization")
 
 # What else a `SentenceTransformer` has, and what to do instead.

@@ -121,7 +121,7 @@ def _load(place: Place) -> Model:
     return Model(
         layout="GGUF",
         table=table,
-        tokenizer=TokenizerJson(path, tokenizer_json),
+        tokenizer_json=TokenizerJson(path, tokenizer_json),
         head=head,
         normalization=_normalization(file),
         token_rules=rules,
@@ -289,7 +289,7 @@ def _metadata(model: Model) -> dict[str, GgufValue]:
         "sse.normalize": model.normalization is not None,
         "sse.max_length": truncation.max_length or 0,
         **{key: value for key, value in optional.items() if value is not None},
-        TOKENIZER_KEY: model.tokenizer.read(),
+        TOKENIZER_KEY: model.tokenizer_json.read(),
     }
 
 

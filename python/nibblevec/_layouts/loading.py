@@ -45,7 +45,7 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
         before = _identities(folder)
         try:
             model = _load_explained(folder, mmap)
-            model.tokenizer.read()
+            model.tokenizer_json.read()
         except (OSError, ValueError):
             if _identities(folder) == before:
                 raise

@@ -159,7 +159,7 @@ def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
     """
     rules = model.token_rules
     if rules.row_of_id is None:
-        package = load_package_tokenizer(model.tokenizer.read(), model.tokenizer.path)
+        package = load_package_tokenizer(model.tokenizer_json.read(), model.tokenizer_json.path)
         if len(package.get_vocab()) != model.table.rows:
             # That package refuses a table of more rows than tokens, unless each token has its row.
             rules = rules._replace(row_of_id=np.arange(model.table.rows, dtype=np.uint32))
@@ -179,7 +179,7 @@ def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
     write_safetensors(os.path.join(folder, MODEL_NAME), tensors)
     write_file(os.path.join(folder, CONFIG_NAME), json.dumps(config, indent=2).encode())
     write_modules(model, folder, ".")  # for sentence-transformers, as that package does
-    model.tokenizer.write(folder)
+    model.tokenizer_json.write(folder)
 
 
 def _truncation(model: Model, tokenizer: ModelTokenizer) -> Truncation | None:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._containers.safetensors import read_safetensors, write_safetensors
 from nibblevec._containers.stored_tensors import StoredTensor, Tensor
-from nibblevec._precision import RangesOf
+from nibblevec._precision import RangesKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    Ranges = Mapping[RangesOf, NDArray[np.float32]]
+    Ranges = Mapping[RangesKey, NDArray[np.float32]]
 
 RANGES_NAME = "ranges.safetensors"
 
@@ -46,7 +46,7 @@ def write_ranges(ranges: Ranges, folder: str) -> None:
 
 def ranges_of(
     tensors: Mapping[str, StoredTensor], dim: int, path: str, *, prefix: str = ""
-) -> dict[RangesOf, NDArray[np.float32]]:
+) -> dict[RangesKey, NDArray[np.float32]]:
     """The ranges among the tensors of a file.
 
     Args:
@@ -70,7 +70,7 @@ def ranges_of(
         dims = tensor.shape[1]
         if not 1 <= dims <= dim:
             raise ModelFormatError(path, name, f"{dims} dims, expected 1..{dim}")
-        keys = [RangesOf(normalized, dims) for normalized in (False, True)]
+        keys = [RangesKey(normalized, dims) for normalized in (False, True)]
         key_of_name = {name_of(key): key for key in keys}
         key = key_of_name.get(name.removeprefix(prefix))
         if key is None:
@@ -96,6 +96,6 @@ def tensors_of_ranges(ranges: Ranges, *, prefix: str = "") -> dict[str, Tensor]:
     }
 
 
-def name_of(key: RangesOf) -> str:
+def name_of(key: RangesKey) -> str:
     """The name of a tensor of ranges."""
     return f"{'normalized' if key.normalized else 'unnormalized'}.{key.dims}"

@@ -124,7 +124,7 @@ def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
     else:
         weight = tensor_of_table(model.table)
         write_safetensors(os.path.join(folder, FLOAT_NAME), {**head, WEIGHT_TENSOR: weight})
-    model.tokenizer.write(folder)
+    model.tokenizer_json.write(folder)
     if says_something(model):
         write_settings(model, folder)
 

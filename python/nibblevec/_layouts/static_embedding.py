@@ -159,7 +159,7 @@ def _write(model: Model, _tokenizer: ModelTokenizer, folder: str) -> None:
     tensors = {name: table, **tensors_of_rules(rules)}
     write_safetensors(os.path.join(folder, MODEL_NAME), tensors)
     write_modules(model, folder, "")
-    model.tokenizer.write(folder)
+    model.tokenizer_json.write(folder)
     write_settings(model, folder)
 
 

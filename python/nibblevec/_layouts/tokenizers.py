@@ -33,8 +33,8 @@ def load_tokenizer_of(
     ids = model.token_rules.ids
     try:
         return load_tokenizer(
-            model.tokenizer.read(),
-            model.tokenizer.path,
+            model.tokenizer_json.read(),
+            model.tokenizer_json.path,
             model.table.rows if ids is None else ids,
             content=content,
             headerless_table=model.headerless_table,
@@ -100,7 +100,7 @@ class ModelTokenizer:
 
     @in_default_float_environment
     def _parsed(self) -> dict[str, Any]:
-        json = self.model.tokenizer
+        json = self.model.tokenizer_json
         try:
             return parse_json_object(json.read(), json.path, "tokenizer")
         except ModelFormatError as error:

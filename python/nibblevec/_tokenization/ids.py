@@ -73,9 +73,9 @@ def check_stated_ids(content: dict[str, Any], path: str, rows: int) -> None:
     """Refuse what no version of `tokenizers` takes for ids, and say which it is."""
     model = content.get("model")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    numbers = vocabulary.values() if isinstance(vocabulary, dict) else ()
+    ids = vocabulary.values() if isinstance(vocabulary, dict) else ()
     # As can be seen without a loop over the vocabulary.
-    good = set(map(type, numbers)) == {int} and 0 <= min(numbers) <= max(numbers) < 1 << 32
+    good = set(map(type, ids)) == {int} and 0 <= min(ids) <= max(ids) < 1 << 32
     listed = _added_tokens(content, path) if good else _vocabulary(content, path)
     for field, token, number in listed:
         if not is_count(number):

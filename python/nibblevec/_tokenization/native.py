@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nibblevec import _core
+import nibblevec._core as _core
 from nibblevec._texts import check_texts, surrogate_in
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
 from nibblevec._tokenization.ids import IdsInUse, TokenIds
@@ -146,9 +146,9 @@ def require(holds: bool, reason: str) -> None:
         raise NotNativeError(reason)
 
 
-def _fields(part: Any, name: str, kind: str) -> dict[str, Any]:
+def _fields(part: Any, name: str, type_: str) -> dict[str, Any]:
     """What a part of this type holds besides its type."""
-    require(isinstance(part, dict) and part.get("type") == kind, f"its {name} is not {kind}")
+    require(isinstance(part, dict) and part.get("type") == type_, f"its {name} is not {type_}")
     return {key: value for key, value in part.items() if key != "type"}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nibblevec import _core
+import nibblevec._core as _core
 from nibblevec._tokenization.ids import TokenIds
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from nibblevec._compat.methods import document_prompt_name
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._precision import (
     Precision,
-    RangesOf,
+    RangesKey,
     checked_precision,
     has_ranges,
-    numbers,
     stored_ranges,
+    values_of,
 )
 from nibblevec._similarity import most_similar, similarity_pairwise
 from nibblevec.evaluation._sets import PairSet, RetrievalSet
@@ -135,9 +135,9 @@ def evaluate(
     return list(measured)
 
 
-def ranges_needed(encoder: Encoder, dims: int) -> RangesOf:
+def ranges_needed(encoder: Encoder, dims: int) -> RangesKey:
     """The key of the ranges that int8 and uint8 take here: of vectors as they are compared."""
-    return RangesOf(encoder.similarity_fn_name == "cosine", dims)
+    return RangesKey(encoder.similarity_fn_name == "cosine", dims)
 
 
 @in_default_float_environment
@@ -252,4 +252,4 @@ def _vectors(
             normalize_embeddings=similarity == "cosine",
             show_progress_bar=False,
         )
-        yield numbers(codes, precision, dims)
+        yield values_of(codes, precision, dims)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 import nibblevec._core as _core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import DTypeLike, NDArray
 
 # The vector of a null text: a null, that of an empty text, or a ValueError.
 Nulls = Literal["null", "empty", "error"]

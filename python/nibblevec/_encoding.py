@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._blocks import batches
 from nibblevec._compat.arguments import check_device
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import torch
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
     from nibblevec._arrow_columns import ArrowVectors, ListType

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 import nibblevec._core as _core
 from nibblevec._containers.files import (
@@ -21,6 +20,10 @@ from nibblevec._io.output_files import write_file
 from nibblevec._precision import RangesKey
 from nibblevec._table import Table
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 # How a model itself scales its vectors, over all of its dims and before truncation:
 # "torch" divides by max(norm, 1e-12), as a `Normalize` module of sentence-transformers does;

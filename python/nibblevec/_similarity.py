@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._blocks import slices
 from nibblevec._float_environment import in_default_float_environment
@@ -15,6 +14,7 @@ from nibblevec._precision import DTYPES, checked_precision, is_bits, values_of
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
     from nibblevec._precision import Precision
 

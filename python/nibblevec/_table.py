@@ -6,7 +6,6 @@ import operator
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 import nibblevec._core as _core
 from nibblevec._float_environment import in_default_float_environment
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import SupportsIndex
 
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
     from typing_extensions import Buffer
 
     FloatArray = NDArray[np.float32]

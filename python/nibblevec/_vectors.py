@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 import nibblevec._core as _core
 from nibblevec._blocks import slices, text_batches
@@ -15,6 +14,8 @@ from nibblevec._tokenization.native import NativeTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
 
     from nibblevec._model import Model
     from nibblevec._precision import Precision

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._layouts.tokenizers import load_tokenizer_of
@@ -21,6 +20,8 @@ from nibblevec._vectors import write_floats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
 
     from nibblevec._model import Model, Normalization
     from nibblevec._table import Table

@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._compat.arguments import FLOAT32_NAMES, check_device
 from nibblevec._similarity import similarity, similarity_pairwise
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import torch
+    from numpy.typing import NDArray
     from typing_extensions import Self, Unpack
 
     from nibblevec._encode_options import EncodeOptions

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
 
 def in_type_asked(vectors: NDArray[Any], *, convert_to_numpy: bool, convert_to_tensor: bool) -> Any:

@@ -7,11 +7,15 @@ import io
 import mmap as mmap_module
 import os
 import stat
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._printing import printable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 # Of a tokenizer.json. The largest that are published, of 262,144 pieces with their merges, have
 # 33 MB; this is four times as much.

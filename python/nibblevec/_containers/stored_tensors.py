@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._containers.files import ModelFile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Tensor(NamedTuple):

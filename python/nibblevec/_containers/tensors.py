@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._containers.stored_tensors import StoredTensor, Tensor
@@ -14,6 +13,8 @@ from nibblevec._token_rules import TokenRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
 # Of a vector of a head. It bounds what is read of one before the table tells the dims.
 MAX_DIMS = 1 << 20

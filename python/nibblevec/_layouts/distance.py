@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._float_environment import in_default_float_environment
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nibblevec._model import Model
 
 # Rows are compared in blocks of this many weights.

@@ -9,7 +9,6 @@ import sys
 from typing import IO, TYPE_CHECKING, cast, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._containers.files import MAX_TOKENIZER_BYTES, ModelFormatError, read_beginning
 from nibblevec._containers.gguf_format import MAGIC
@@ -30,6 +29,8 @@ from nibblevec._table import Table
 from nibblevec._token_rules import TokenRules, Truncation
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nibblevec._containers.gguf_reader import GgufFile
     from nibblevec._containers.gguf_writer import GgufValue
     from nibblevec._containers.stored_tensors import StoredTensor

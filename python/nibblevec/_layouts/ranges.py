@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._containers.safetensors import read_safetensors, write_safetensors
@@ -15,6 +14,8 @@ from nibblevec._precision import RangesKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     Ranges = Mapping[RangesKey, NDArray[np.float32]]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._table import Table
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nibblevec._model import Model
     from nibblevec._table import RowFormat
 

@@ -9,7 +9,6 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._containers.files import ModelFormatError, map_file
 from nibblevec._containers.safetensors import read_safetensors, write_safetensors
@@ -29,6 +28,8 @@ from nibblevec._model import Model, TokenizerJson
 from nibblevec._table import Table
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nibblevec._layouts.tokenizers import ModelTokenizer
 
 # Despite its name not ggml's Q4_K: nibbles with one scale a row, see `Table.from_buffer`.

@@ -7,7 +7,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._printing import warn
@@ -15,6 +14,8 @@ from nibblevec._tokenization.shapes import is_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 
 class TokenIds(NamedTuple):

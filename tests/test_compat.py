@@ -483,7 +483,7 @@ def test_what_fails_in_a_property_is_told(
     def fail(*_arguments: object) -> None:
         raise AttributeError("the cause")
 
-    monkeypatch.setattr("nibblevec._encoder.load_package_tokenizer", fail)
+    monkeypatch.setattr("nibblevec._tokenization.package.load_package_tokenizer", fail)
     with pytest.raises(AttributeError, match="the cause"):
         _ = encoder.tokenizer
 

@@ -381,7 +381,7 @@ def test_gguf_headers_are_bounded(tmp_path: Path, is_mapped: bool, key: bytes) -
 
 def test_gguf_tokenizer_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = write_gguf_file(tmp_path / "folder")
-    monkeypatch.setattr("nibblevec._layouts.gguf.MAX_TOKENIZER_BYTES", 100)
+    monkeypatch.setattr("nibblevec._layouts.gguf_model.MAX_TOKENIZER_BYTES", 100)
     with pytest.raises(ModelFormatError, match=r"json: \d+ bytes, expected at most 100$"):
         load_model(model)
 

@@ -10,19 +10,18 @@ from nibblevec._bundled import load_bundled_model
 from nibblevec._compat.arguments import check_constructor_arguments, check_device
 from nibblevec._compat.methods import ModelCardData, SentenceTransformerMethods
 from nibblevec._encoding import EncodingMethods
-from nibblevec._hub import ModelSource, find_model
 from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.registry import READ_NAMES
 from nibblevec._layouts.tokenizers import load_tokenizer_of
 from nibblevec._table import Table
 from nibblevec._threads import thread_count
-from nibblevec._tokenization.package import load_package_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import tokenizers
 
+    from nibblevec._hub import ModelSource
     from nibblevec._similarity import SimilarityName
 
 
@@ -124,6 +123,8 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
         check_device(device)
         self._source: ModelSource | None = None  # the bundled model
         if model_name_or_path is not None:
+            from nibblevec._hub import find_model
+
             self._source = find_model(
                 model_name_or_path,
                 READ_NAMES,
@@ -169,6 +170,8 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
         here do not reach.
         """
         if self._package_tokenizer is None:
+            from nibblevec._tokenization.package import load_package_tokenizer
+
             json = self._model.tokenizer_json
             self._package_tokenizer = load_package_tokenizer(json.read(), json.path)
             self._package_tokenizer.no_padding()

@@ -12,7 +12,6 @@ import numpy as np
 
 from nibblevec._blocks import batches
 from nibblevec._compat.arguments import check_device
-from nibblevec._compat.tensors import features_of_texts, in_type_asked
 from nibblevec._precision import (
     RangesKey,
     centred_ranges,
@@ -181,9 +180,11 @@ class EncodingMethods(EncoderSettings):
         vectors = output_array(out, shape, call.dtype)
         rows = vectors.reshape(len(texts), call.width)  # a view: `vectors` is contiguous
         self._write(call, texts, rows, shown_step=step if is_shown else None)
-        return in_type_asked(
-            vectors, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor
-        )
+        if convert_to_numpy and not convert_to_tensor:
+            return vectors
+        from nibblevec._compat.tensors import tensors_of
+
+        return tensors_of(vectors, as_list=not convert_to_tensor)
 
     def _write(
         self, call: VectorCall, texts: tuple[str, ...], out: NDArray[Any], shown_step: int | None
@@ -206,6 +207,8 @@ class EncodingMethods(EncoderSettings):
         tokens = self._tokenizer.encode_batch(
             prompted(texts, call.prompt), call.truncation, threads=call.threads
         )
+        from nibblevec._compat.tensors import features_of_texts
+
         return features_of_texts(tokens.ids, tokens.offsets, vectors)
 
     def fit_ranges(

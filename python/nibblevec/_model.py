@@ -16,7 +16,6 @@ from nibblevec._containers.files import (
     read_file,
 )
 from nibblevec._containers.json_files import with_member
-from nibblevec._io.output_files import write_file
 from nibblevec._precision import RangesKey
 from nibblevec._table import Table
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
@@ -111,6 +110,8 @@ class TokenizerJson:
         Raises:
             OSError: the file exists there, or cannot be written; `read` fails.
         """
+        from nibblevec._io.output_files import write_file
+
         write_file(os.path.join(folder, self.NAME), self.read())
 
 

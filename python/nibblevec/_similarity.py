@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float32]
     DoubleArray = NDArray[np.float64]
 
+    class Hit(TypedDict):
+        """An entry in the result of `semantic_search`."""
+
+        corpus_id: int
+        score: float
+
+
 SimilarityName = Literal["cosine", "dot", "euclidean", "manhattan"]
 
 SIMILARITY_FUNCTIONS: tuple[SimilarityName, ...] = get_args(SimilarityName)
@@ -46,13 +53,6 @@ AMBIGUOUS_INTEGERS = (
     "integers, which may be codes or packed bits: say precision='ubinary' or the other precision"
     " that encode made them in, or precision='float32' if they are numbers"
 )
-
-
-class Hit(TypedDict):
-    """An entry in the result of `semantic_search`."""
-
-    corpus_id: int
-    score: float
 
 
 def checked_similarity(function: object) -> SimilarityName:

@@ -36,7 +36,7 @@ PACKAGE_BLOCK_TEXTS = 1024
 PACKAGE_BLOCK_CHARACTERS = 1 << 19
 
 
-class Block(NamedTuple):
+class Block:
     """Vectors of some of the texts of a call.
 
     Attributes:
@@ -45,9 +45,12 @@ class Block(NamedTuple):
         cut_texts: how many of the texts truncation cut.
     """
 
-    texts: slice
-    vectors: FloatArray
-    cut_texts: int
+    __slots__ = ("cut_texts", "texts", "vectors")
+
+    def __init__(self, texts: slice, vectors: FloatArray, cut_texts: int) -> None:
+        self.texts = texts
+        self.vectors = vectors
+        self.cut_texts = cut_texts
 
 
 class VectorCall(NamedTuple):

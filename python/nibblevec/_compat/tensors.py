@@ -11,20 +11,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def in_type_asked(vectors: NDArray[Any], *, convert_to_numpy: bool, convert_to_tensor: bool) -> Any:
-    """Vectors as `encode`'s caller wants them; torch is imported only where it is wanted.
+def tensors_of(vectors: NDArray[Any], *, as_list: bool) -> torch.Tensor | list[torch.Tensor]:
+    """Vectors as a Tensor.
 
     Args:
         vectors: [n, dims], or [dims] for one text.
-        convert_to_numpy: an array; else, for more than one text, a list of Tensors.
-        convert_to_tensor: a Tensor; it wins over ``convert_to_numpy``.
+        as_list: a list of Tensors [dims] instead, for [n, dims].
     """
-    if convert_to_numpy and not convert_to_tensor:
-        return vectors
     import torch
 
     tensor = torch.from_numpy(vectors)
-    return tensor if convert_to_tensor or vectors.ndim == 1 else list(tensor)
+    return list(tensor) if as_list and vectors.ndim > 1 else tensor
 
 
 def features_of_texts(

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nibblevec._containers.files import ModelFile, ModelFormatError
 from nibblevec._containers.json_files import as_format_errors, json_decoder, repeated_key
 from nibblevec._containers.stored_tensors import StoredTensor
-from nibblevec._io.errors import errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -321,6 +320,8 @@ def write_safetensors(path: str, tensors: dict[str, Tensor]) -> None:
         }
     encoded = json.dumps(header).encode()
     encoded = encoded.ljust(-(-len(encoded) // LENGTH_BYTES) * LENGTH_BYTES)
+    from nibblevec._io.errors import errors_named
+
     with errors_named(path), open(path, "xb") as file:
         file.write(len(encoded).to_bytes(LENGTH_BYTES, "little") + encoded)
         for name in in_order:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from nibblevec._layouts.place import Place
 from nibblevec._model import Model
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nibblevec._layouts.tokenizers import ModelTokenizer
 
 
-class Form(NamedTuple):
+class Form:
     """One form of a layout that is read.
 
     Attributes:
@@ -22,17 +22,24 @@ class Form(NamedTuple):
         is_file: the place is a file; else a folder.
     """
 
-    looked_for: str
-    is_in: Callable[[Place], bool]
-    load: Callable[[Place], Model]
-    is_file: bool = False
+    def __init__(
+        self,
+        looked_for: str,
+        is_in: Callable[[Place], bool],
+        load: Callable[[Place], Model],
+        is_file: bool = False,
+    ) -> None:
+        self.looked_for = looked_for
+        self.is_in = is_in
+        self.load = load
+        self.is_file = is_file
 
 
 def _never(*_: object) -> bool:
     return False
 
 
-class Writing(NamedTuple):
+class Writing:
     """How models are written in a layout.
 
     Attributes:
@@ -57,22 +64,38 @@ class Writing(NamedTuple):
             they are a model's.
     """
 
-    words: str
-    row_formats: tuple[str, ...]
-    write: Callable[[Model, ModelTokenizer, Any], None]
-    losses: Callable[[Model, ModelTokenizer], dict[str, bool]]
-    suffix: str | None = None
-    keeps_name: bool = False
-    suits: Callable[[Model], bool] = _never
-    has_row_by_id: Callable[[Model, str], bool] = _never
-    needs_float32: Callable[[Model], bool] = _never
-    tells_sums_by_float64: Callable[[Model], bool] = _never
-    decisive_names: tuple[str, ...] = ()
-    other_names: tuple[str, ...] = ()
-    own_names: Callable[[str], tuple[str, ...]] = lambda _folder: ()
+    def __init__(
+        self,
+        words: str,
+        row_formats: tuple[str, ...],
+        write: Callable[[Model, ModelTokenizer, Any], None],
+        losses: Callable[[Model, ModelTokenizer], dict[str, bool]],
+        suffix: str | None = None,
+        keeps_name: bool = False,
+        suits: Callable[[Model], bool] = _never,
+        has_row_by_id: Callable[[Model, str], bool] = _never,
+        needs_float32: Callable[[Model], bool] = _never,
+        tells_sums_by_float64: Callable[[Model], bool] = _never,
+        decisive_names: tuple[str, ...] = (),
+        other_names: tuple[str, ...] = (),
+        own_names: Callable[[str], tuple[str, ...]] = lambda _folder: (),
+    ) -> None:
+        self.words = words
+        self.row_formats = row_formats
+        self.write = write
+        self.losses = losses
+        self.suffix = suffix
+        self.keeps_name = keeps_name
+        self.suits = suits
+        self.has_row_by_id = has_row_by_id
+        self.needs_float32 = needs_float32
+        self.tells_sums_by_float64 = tells_sums_by_float64
+        self.decisive_names = decisive_names
+        self.other_names = other_names
+        self.own_names = own_names
 
 
-class Layout(NamedTuple):
+class Layout:
     """A way in which a model is kept on disk.
 
     Attributes:
@@ -84,9 +107,29 @@ class Layout(NamedTuple):
         writing: how it is written; None: it is only read.
     """
 
-    name: str
-    words: str
-    forms: tuple[Form, ...]
-    files: tuple[str, ...] = ()
-    signs: tuple[frozenset[str], ...] = ()
-    writing: Writing | None = None
+    def __init__(
+        self,
+        name: str,
+        words: str,
+        forms: tuple[Form, ...],
+        files: tuple[str, ...] = (),
+        signs: tuple[frozenset[str], ...] = (),
+        writing: Writing | None = None,
+    ) -> None:
+        self.name = name
+        self.words = words
+        self.forms = forms
+        self.files = files
+        self.signs = signs
+        self.writing = writing
+
+
+def row_by_id_needs_float32(model: Model) -> bool:
+    """Whether a row for each id, which counts as it is, must be float32 to lose nothing.
+
+    Such rows are products with weights, or rows of sse_q4 in another order.
+    """
+    rules = model.token_rules
+    return rules.weight_of_id is not None or (
+        model.table.format == "sse_q4" and rules.ids is not None
+    )

@@ -55,17 +55,6 @@ def losses_of_settings(model: Model) -> dict[str, bool]:
     }
 
 
-def row_by_id_needs_float32(model: Model) -> bool:
-    """Whether a row for each id, which counts as it is, must be float32 to lose nothing.
-
-    Such rows are products with weights, or rows of sse_q4 in another order.
-    """
-    rules = model.token_rules
-    return rules.weight_of_id is not None or (
-        model.table.format == "sse_q4" and rules.ids is not None
-    )
-
-
 def losses_of_precision(before: ModelTokenizer, after: ModelTokenizer) -> dict[str, bool]:
     """What a model does otherwise after it was written and loaded, in words.
 

@@ -25,15 +25,12 @@ from nibblevec._containers.tensors import (
     tensor_of_table,
     tensors_of_rules,
 )
-from nibblevec._io.output_files import write_file
 from nibblevec._layouts.layout import Form, Layout, Writing
-from nibblevec._layouts.losses import losses_of_settings
 from nibblevec._layouts.modules import MODULES_NAME, write_modules
 from nibblevec._layouts.place import TENSORS_NAME, Place
 from nibblevec._model import Model, Normalization, TokenizerJson
 from nibblevec._table import Table
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
-from nibblevec._tokenization.package import load_package_tokenizer
 
 if TYPE_CHECKING:
     from nibblevec._layouts.tokenizers import ModelTokenizer
@@ -157,6 +154,9 @@ def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
         OSError: a file cannot be written.
         ModelFormatError: the tokenizer cannot be loaded.
     """
+    from nibblevec._io.output_files import write_file
+    from nibblevec._tokenization.package import load_package_tokenizer
+
     rules = model.token_rules
     if rules.row_of_id is None:
         package = load_package_tokenizer(model.tokenizer_json.read(), model.tokenizer_json.path)
@@ -191,6 +191,8 @@ def _truncation(model: Model, tokenizer: ModelTokenizer) -> Truncation | None:
 
 
 def _losses(model: Model, tokenizer: ModelTokenizer) -> dict[str, bool]:
+    from nibblevec._layouts.losses import losses_of_settings
+
     rules = model.token_rules
     truncation = _truncation(model, tokenizer)
     length, keep_end = truncation or Truncation()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._containers.json_files import read_json_object
-from nibblevec._io.output_files import write_file
 
 if TYPE_CHECKING:
     from nibblevec._layouts.place import Place
@@ -27,7 +26,7 @@ MODULE_PACKAGE = "sentence_transformers.models"
 EMBEDDING_NAME = "sentence_embedding"
 
 
-class Module(NamedTuple):
+class Module:
     """An entry of ``modules.json``.
 
     Attributes:
@@ -35,8 +34,9 @@ class Module(NamedTuple):
         folder: where its files are.
     """
 
-    type: str
-    folder: str
+    def __init__(self, type: str, folder: str) -> None:
+        self.type = type
+        self.folder = folder
 
     @property
     def class_name(self) -> str:
@@ -119,6 +119,8 @@ def write_modules(model: Model, folder: str, place: str) -> None:
     Raises:
         OSError: the file exists there, or cannot be written.
     """
+    from nibblevec._io.output_files import write_file
+
     # Under these names every generation knows them.
     modules = [(place, f"{MODULE_PACKAGE}.{STATIC_EMBEDDING}")]
     if model.normalization is not None:

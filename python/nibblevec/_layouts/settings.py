@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._containers.json_files import json_type, read_json_object
-from nibblevec._io.output_files import write_file
 from nibblevec._model import IMPLIED_PROMPT_NAMES
 from nibblevec._similarity import SIMILARITY_FUNCTIONS
 
@@ -80,6 +79,8 @@ def write_settings(model: Model, folder: str) -> None:
         OSError: the file exists there, or cannot be written.
     """
     from importlib.metadata import PackageNotFoundError, version
+
+    from nibblevec._io.output_files import write_file
 
     try:
         own_version = version("nibblevec")

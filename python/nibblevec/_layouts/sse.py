@@ -13,10 +13,8 @@ import numpy as np
 from nibblevec._containers.files import ModelFormatError, map_file
 from nibblevec._containers.safetensors import read_safetensors, write_safetensors
 from nibblevec._containers.tensors import FLOAT_TYPES, table_of, tensor_of_table
-from nibblevec._io.output_files import write_file
 from nibblevec._layouts.head import HEAD_TENSORS, has_head, head_of, tensors_of_head
-from nibblevec._layouts.layout import Form, Layout, Writing
-from nibblevec._layouts.losses import losses_of_rules, row_by_id_needs_float32
+from nibblevec._layouts.layout import Form, Layout, Writing, row_by_id_needs_float32
 from nibblevec._layouts.place import TENSORS_NAME, Place
 from nibblevec._layouts.settings import (
     SETTINGS_NAME,
@@ -117,6 +115,8 @@ def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
         OSError: a file cannot be written.
         ModelFormatError: the tokenizer cannot be loaded.
     """
+    from nibblevec._io.output_files import write_file
+
     head = {} if model.head is None else tensors_of_head(model.head)
     if model.table.format == "sse_q4":
         rows = _first_rows(model.table, tokenizer.ids.end)
@@ -139,6 +139,8 @@ def _first_rows(table: Table, rows: int) -> NDArray[np.uint8]:
 
 
 def _losses(model: Model, _tokenizer: ModelTokenizer) -> dict[str, bool]:
+    from nibblevec._layouts.losses import losses_of_rules
+
     return {
         "vectors without a Dynamic Tanh": model.head is None,
         "vectors that the model itself scales": model.normalization is not None,

@@ -20,8 +20,7 @@ from nibblevec._containers.tensors import (
     tensor_of_table,
     tensors_of_rules,
 )
-from nibblevec._layouts.layout import Form, Layout, Writing
-from nibblevec._layouts.losses import losses_of_rules, row_by_id_needs_float32
+from nibblevec._layouts.layout import Form, Layout, Writing, row_by_id_needs_float32
 from nibblevec._layouts.model2vec import wrote
 from nibblevec._layouts.modules import (
     MODULE_CONFIG_NAME,
@@ -164,6 +163,8 @@ def _write(model: Model, _tokenizer: ModelTokenizer, folder: str) -> None:
 
 
 def _losses(model: Model, _tokenizer: ModelTokenizer) -> dict[str, bool]:
+    from nibblevec._layouts.losses import losses_of_rules
+
     return {"a Dynamic Tanh": model.head is not None, **losses_of_rules(model)}
 
 

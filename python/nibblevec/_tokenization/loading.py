@@ -14,10 +14,6 @@ from nibblevec._tokenization.ids import (
     warn_of_contradictions,
 )
 from nibblevec._tokenization.native import NativeTokenizer, NotNativeError, require
-from nibblevec._tokenization.package import (
-    PackageTokenizer,
-    load_package_tokenizer,
-)
 from nibblevec._tokenization.shapes import surely_loads
 
 if TYPE_CHECKING:
@@ -53,14 +49,18 @@ def load_tokenizer(
     if content is None:
         content = parse_json_object(tokenizer_json, path, "tokenizer")
     check_stated_ids(content, path, rows)
-    tokenizer: NativeTokenizer | PackageTokenizer
+    tokenizer: Tokenizer
     try:
         # An integer to Python, to the package a float.
         require(_MINUS_ZERO.search(tokenizer_json) is None, "it holds a number -0")
         tokenizer = NativeTokenizer(content, rules)
         if not surely_loads(content):
+            from nibblevec._tokenization.package import load_package_tokenizer
+
             load_package_tokenizer(tokenizer_json, path)
     except NotNativeError as reason:
+        from nibblevec._tokenization.package import PackageTokenizer
+
         tokenizer = PackageTokenizer(tokenizer_json, path, str(reason), rules)
     ids = tokenizer.ids()
     check_ids(content, ids, path, rows, headerless_table)

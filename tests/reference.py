@@ -153,6 +153,13 @@ def pack_q6_k(d: NDArray[np.float16], scales: NDArray[np.int8], codes: ByteArray
     return blocks
 
 
+# Bytes of a superblock, the places of its float16 numbers, and its reading.
+SUPERBLOCK_FORMATS = {
+    "q4_k": (Q4_K_BYTES, (0, 2), decode_q4_k),
+    "q6_k": (Q6_K_BYTES, (208,), decode_q6_k),
+}
+
+
 def quantize_sse_q4(weights: FloatArray) -> tuple[ByteArray, FloatArray]:
     """Codes [rows, dim / 2] and scales [rows] by the published rule, in float32.
 

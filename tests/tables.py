@@ -9,11 +9,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 
 PLAIN_FORMATS = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}  # and bytes of a number
-# Bytes of a superblock, and where in it float16 numbers are.
-SUPERBLOCK_FORMATS = {
-    "q4_k": (reference.Q4_K_BYTES, (0, 2)),
-    "q6_k": (reference.Q6_K_BYTES, (208,)),
-}
+SUPERBLOCK_FORMATS = reference.SUPERBLOCK_FORMATS
 FORMATS = ("sse_q4", *PLAIN_FORMATS, *SUPERBLOCK_FORMATS)  # numbered as in C++
 
 
@@ -49,7 +45,7 @@ def random_superblocks(
     row_format: str, row_count: int, dim: int, random: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Random bytes [rows, row_bytes], but that every float16 in them is finite."""
-    block_bytes, places = SUPERBLOCK_FORMATS[row_format]
+    block_bytes, places, _ = SUPERBLOCK_FORMATS[row_format]
     blocks = random.integers(0, 256, (row_count * dim // 256, block_bytes)).astype(np.uint8)
     for place in places:
         upper = blocks[:, place + 1]
@@ -59,5 +55,5 @@ def random_superblocks(
 
 def decode_superblocks(row_format: str, blocks: NDArray[np.uint8]) -> FloatArray:
     """The oracle's float32 [rows, dim]."""
-    decode = {"q4_k": reference.decode_q4_k, "q6_k": reference.decode_q6_k}[row_format]
+    decode = SUPERBLOCK_FORMATS[row_format][2]
     return decode(blocks)

@@ -101,6 +101,12 @@ py::array_t<uint8_t> quantize(const Array<float>& weights, const std::string& fo
     return packed;
 }
 
+py::dict block_dims_by_row_format() {
+    py::dict block_dims;
+    for (const RowFormatTraits& traits : kRowFormats) block_dims[traits.name] = traits.block_dims;
+    return block_dims;
+}
+
 }  // namespace
 
 void bind_table(py::module_& module) {
@@ -111,6 +117,7 @@ void bind_table(py::module_& module) {
         .def_property_readonly("dim", [](const Table& table) { return table.view().dim; })
         .def_property_readonly(
             "format", [](const Table& table) { return traits_of(table.view().format).name; });
+    module.def("row_formats", &block_dims_by_row_format);
     module.def("dequantize", &dequantize, py::arg("table"), py::arg("row_ids"));
     module.def("quantize", &quantize, py::arg("weights").noconvert(), py::arg("format"),
                py::kw_only(), py::arg("search") = true, py::arg("threads") = 1);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -24,6 +24,10 @@ MAX_DIM = 1 << 24
 
 RowFormat = Literal["sse_q4", "float32", "float16", "bfloat16", "int8", "q4_k", "q6_k"]
 QuantizedFormat = Literal["sse_q4", "q4_k", "q6_k"]
+
+ROW_FORMATS: tuple[RowFormat, ...] = get_args(RowFormat)
+PACKED_FORMATS: tuple[QuantizedFormat, ...] = get_args(QuantizedFormat)
+PLAIN_FORMATS = tuple(name for name in ROW_FORMATS if name not in PACKED_FORMATS)
 
 
 def kernels() -> list[str]:

@@ -47,7 +47,7 @@ def random_rows(row_format: str, dim: int, extreme: bool) -> NDArray[np.uint8]:
     rng = np.random.default_rng(dim + extreme)
     blocks = random_superblocks(row_format, ROWS, dim, rng)
     if extreme:
-        block_bytes, places = SUPERBLOCK_FORMATS[row_format]
+        block_bytes, places, _ = SUPERBLOCK_FORMATS[row_format]
         each = blocks.reshape(-1, block_bytes)
         for place in places:
             halves = rng.choice(EXTREME_HALVES, (len(each), 1)).astype("<f2")

@@ -15,6 +15,7 @@ from nibblevec._cli.common import (
     threads_option,
 )
 from nibblevec._layouts.registry import LAYOUTS, WRITTEN
+from nibblevec._table import PACKED_FORMATS, PLAIN_FORMATS
 
 
 @click.command(cls=Command)
@@ -30,7 +31,7 @@ from nibblevec._layouts.registry import LAYOUTS, WRITTEN
 @click.option(
     "--format",
     "row_format",
-    type=click.Choice(["float32", "float16", "bfloat16", "int8", "sse_q4", "q4_k", "q6_k"]),
+    type=click.Choice([*PLAIN_FORMATS, *PACKED_FORMATS]),
     help="Row format of the table; packed ones are quantised. 4 bits packed into other 4 bits"
     " lose again: sse_q4, as bundled, into q4_k; float32 loses nothing.  [default: that of MODEL if"
     " the layout holds it, else its 4 bits, else float32]",

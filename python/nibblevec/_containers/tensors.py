@@ -8,7 +8,7 @@ import numpy as np
 
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._containers.stored_tensors import StoredTensor, Tensor
-from nibblevec._table import RowFormat, Table
+from nibblevec._table import PACKED_FORMATS, RowFormat, Table
 from nibblevec._token_rules import TokenRules
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ MAX_TOKENS = 1 << 25
 
 FLOAT_TYPES = ("F32", "F16", "BF16")
 
+# Row formats by the types of tensors. Packed ones are called as ggml calls them, but for one that
+# ggml does not have.
 ROW_FORMATS: dict[str, RowFormat] = {
-    "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8",
-    "Q4_K": "q4_k", "Q6_K": "q6_k",
-}  # fmt: skip
+    **{"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"},
+    **{name.upper(): name for name in PACKED_FORMATS if name != "sse_q4"},
+}
 
 # Where a token is not a row: the row of each, and what it is multiplied by.
 MAPPING_TENSOR = "mapping"

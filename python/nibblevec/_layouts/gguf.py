@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 from nibblevec._containers.files import read_beginning
+from nibblevec._containers.tensors import ROW_FORMATS
 from nibblevec._layouts.layout import Form, Layout, Writing
+from nibblevec._table import PLAIN_FORMATS
 
 if TYPE_CHECKING:
     from nibblevec._layouts.place import Place
@@ -49,7 +51,7 @@ GGUF = Layout(
     forms=(Form("a GGUF file", _is_gguf, _load, is_file=True),),
     writing=Writing(
         words="a GGUF file",
-        row_formats=("q4_k", "q6_k", "float32", "float16", "bfloat16", "int8"),
+        row_formats=tuple(sorted(ROW_FORMATS.values(), key=PLAIN_FORMATS.__contains__)),
         write=_write,
         losses=_losses,
         suffix=SUFFIX,

@@ -14,6 +14,8 @@ from nibblevec._containers.files import MAX_TOKENIZER_BYTES, ModelFormatError
 from nibblevec._containers.gguf_reader import read_gguf
 from nibblevec._containers.gguf_writer import write_gguf
 from nibblevec._containers.tensors import (
+    FLOAT_TYPES,
+    ROW_FORMATS,
     rules_of,
     table_of,
     tensor_named,
@@ -25,7 +27,7 @@ from nibblevec._layouts.place import Place
 from nibblevec._layouts.ranges import ranges_of, tensors_of_ranges
 from nibblevec._model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
 from nibblevec._similarity import SIMILARITY_FUNCTIONS
-from nibblevec._table import Table
+from nibblevec._table import PACKED_FORMATS, Table
 from nibblevec._token_rules import TokenRules, Truncation
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ PREFIX = "sse."
 RANGES_PREFIX = "sse.ranges."
 
 # Types of tables that are used in their own bytes, but for F64, which becomes float32.
-OWN_TYPES = ("F32", "F16", "BF16", "F64", "I8", "Q4_K", "Q6_K")
+OWN_TYPES = (*FLOAT_TYPES, "F64", *(name for name in ROW_FORMATS if name not in FLOAT_TYPES))
 
 # `general.file_type`, as llama.cpp numbers the type of most tensors.
 FILE_TYPES: dict[str, int] = {
@@ -50,9 +52,9 @@ FILE_TYPES: dict[str, int] = {
     "float16": 1,
     "q4_k": 15,
     "q6_k": 18,
-    "int8": 1024,  # none of its own: the tensors tell
     "bfloat16": 32,
 }
+OTHER_FILE_TYPE = 1024  # none of these: the tensors tell
 
 
 def load(place: Place) -> Model:
@@ -229,7 +231,7 @@ def write(model: Model, file: IO[bytes]) -> None:
     """Write a model as one GGUF file.
 
     Args:
-        model: its table is float32, float16, bfloat16, int8, q4_k or q6_k.
+        model: its table is in one of the layout's row formats.
         file: an empty one.
 
     Raises:
@@ -251,7 +253,7 @@ def _metadata(model: Model) -> dict[str, GgufValue]:
         "general.name": model.name,
         "general.license": model.license,
         # The version of ggml's quantised blocks.
-        "general.quantization_version": 2 if table.format in ("q4_k", "q6_k") else None,
+        "general.quantization_version": 2 if table.format in PACKED_FORMATS else None,
         "sse.normalization": model.normalization,
         "sse.replaces_truncation": rules.truncation is not None or None,
         "sse.keeps_end": truncation.keep_end or None,
@@ -266,7 +268,7 @@ def _metadata(model: Model) -> dict[str, GgufValue]:
     }
     return {
         "general.architecture": ARCHITECTURE,
-        "general.file_type": FILE_TYPES[table.format],
+        "general.file_type": FILE_TYPES.get(table.format, OTHER_FILE_TYPE),
         "sse.embedding_length": table.dim,
         "sse.vocab_size": rules.ids or table.rows,
         "sse.pooling": "mean",

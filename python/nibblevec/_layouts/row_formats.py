@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+import nibblevec._core as _core
 from nibblevec._float_environment import in_default_float_environment
-from nibblevec._table import Table
+from nibblevec._table import PACKED_FORMATS, Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float32]
 
-PACKED_FORMATS = ("sse_q4", "q4_k", "q6_k")
 SUPERBLOCK_WEIGHTS = 256
 
 
@@ -92,9 +92,9 @@ def fitting_format(table: Table, row_formats: tuple[str, ...]) -> str:
     """
     if table.format in row_formats:
         return table.format
-    blocks = {"sse_q4": 2, "q4_k": SUPERBLOCK_WEIGHTS, "q6_k": SUPERBLOCK_WEIGHTS}
+    block_dims = _core.row_formats()
     for row_format in row_formats:
-        if row_format in blocks and table.dim % blocks[row_format] == 0:
+        if row_format in PACKED_FORMATS and table.dim % block_dims[row_format] == 0:
             return row_format
     return "float32"
 

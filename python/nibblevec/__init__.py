@@ -1,4 +1,7 @@
-"""Static text embeddings straight from a 4-bit table, with the same bits on every CPU."""
+"""Static text embeddings straight from a 4-bit table, with the same bits on every CPU.
+
+Public are the names here, `nibblevec.arrow` and `nibblevec.evaluation`; the rest has an underscore.
+"""
 
 from nibblevec._containers.files import ModelFormatError
 from nibblevec._encoder import Encoder

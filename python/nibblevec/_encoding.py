@@ -176,9 +176,9 @@ class EncodingMethods(EncoderSettings):
             features = self._features(texts, call)
             return features[0] if is_single else features
         is_shown = _logs_info() if show_progress_bar is None else show_progress_bar
-        shape = (call.width,) if is_single else (len(texts), call.width)
-        vectors = output_array(out, shape, call.dtype)
-        rows = vectors.reshape(len(texts), call.width)  # a view: `vectors` is contiguous
+        width = call.width
+        vectors = output_array(out, (width,) if is_single else (len(texts), width), call.dtype)
+        rows = vectors.reshape(len(texts), width)  # a view: `vectors` is contiguous
         self._write(call, texts, rows, shown_step=step if is_shown else None)
         if convert_to_numpy and not convert_to_tensor:
             return vectors

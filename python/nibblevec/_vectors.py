@@ -118,6 +118,8 @@ class VectorCall(NamedTuple):
             ModelFormatError: the tokenizer does not hold what it asks for itself.
         """
         is_exact = self.precision == "float32"
+        if is_exact and shown_step is None and len(texts) <= BLOCK_TEXTS:  # one text is fast so
+            return self._write_floats(texts, out, first_number)
         floats = out if is_exact else self.scratch(len(texts))
         cut_texts = 0
         for block in self.blocks(texts, floats, first_number=first_number, shown_step=shown_step):

@@ -45,3 +45,8 @@ def test_documents_link_to_files_that_exist() -> None:
     for document in documents:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_public_names_are_of_the_public_module() -> None:
+    for name in nibblevec.__all__:
+        assert getattr(nibblevec, name).__module__ == "nibblevec"

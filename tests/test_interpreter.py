@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,19 @@ interpreters.destroy(interpreter)
 __import__("os").close(write)
 print(__import__("os").read(read, 1000).decode())
 """
+
+
+@pytest.mark.skipif(
+    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded Python"
+)
+def test_the_gil_stays_off() -> None:
+    script = (
+        "import sys, nibblevec; nibblevec.Encoder().encode('tea'); print(sys._is_gil_enabled())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="hands a descriptor over by its number")

@@ -178,8 +178,7 @@ py::object stream_capsule(const std::vector<std::shared_ptr<VectorRows>>& parts,
     const ListType type = list_type_named(list_type);
     Parts checked = checked_parts(parts, dims);
     return capsule_of<ArrowArrayStream>([&](ArrowArrayStream& stream) {
-        export_stream(std::move(checked), dims, type, std::min(max_values, kMaxListValues),
-                      stream);
+        export_stream(std::move(checked), dims, type, std::min(max_values, kMaxListValues), stream);
     });
 }
 

@@ -10,6 +10,10 @@ from nibblevec._table import Table, kernels
 
 __all__ = ["Encoder", "ModelFormatError", "Table", "kernels", "semantic_search"]
 
+# Tracebacks, pickles and help name the public module, wherever the code moves.
+for _public in (Encoder, ModelFormatError, Table, kernels, semantic_search):
+    _public.__module__ = __name__
+
 
 def __getattr__(name: str) -> str:
     if name == "__version__":  # reading the metadata takes longer than the rest of the import

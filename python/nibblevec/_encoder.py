@@ -149,15 +149,13 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
             model = packed(model, quantize, threads=thread_count(threads))
         super().__init__(
             model,
-            load_tokenizer_of(model),
             truncate_dim=truncate_dim,
             prompts=prompts,
             default_prompt_name=default_prompt_name,
             similarity_fn_name=similarity_fn_name,
             threads=threads,
         )
-        if max_seq_length is not None:
-            self.max_seq_length = max_seq_length
+        self._take_tokenizer(load_tokenizer_of(model), max_seq_length)
         self._package_tokenizer: tokenizers.Tokenizer | None = None
         name = model.name if self._source is None else self._source.name
         self._model_card_data = ModelCardData(name)
@@ -199,8 +197,8 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
         now; a model's name and licence only into a GGUF file. Rows in a format that the layout does
         not hold become float32, the weights that they stand for: a warning tells both sizes.
         Files appear when they are complete, and only files of a model are replaced; the model's own
-        source may be. Where several processes save under one name, the last one wins; who loads
-        meanwhile gets one of the models, or an error.
+        source may be. Where several processes save under one name, the last one wins; a process
+        that loads meanwhile gets one of the models, or an error.
 
         Args:
             path: the file or folder; parents of a folder are made.
@@ -228,7 +226,7 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # Where the model is, not what it holds; the digest tells whether it is still the same.
+        # The location of the model, not its content; the digest detects a change.
         source = self._source
         return {
             "name": None if source is None else source.name,

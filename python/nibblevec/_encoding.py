@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float32]
 
 
+# Under which name this package has logged since its first version.
+LOGGER = "nibblevec.encoder"
+
+
 class EncodingMethods(EncoderSettings):
     """The methods of an `Encoder` that take texts."""
 
@@ -73,7 +77,20 @@ class EncodingMethods(EncoderSettings):
         **options: Unpack[EncodeOptions],
     ) -> Any: ...
 
+    @overload  # options without names
     def encode(
+        self,
+        inputs: str | Iterable[str] | None,
+        prompt_name: str | None,
+        prompt: str | None,
+        batch_size: SupportsIndex,
+        /,
+        *options_in_order: Any,
+        **options: Unpack[EncodeOptions],
+    ) -> Any: ...
+
+    # The third signature names none of its eleven, which mypy would have here as `*options`.
+    def encode(  # type: ignore[misc]
         self,
         inputs: str | Iterable[str] | None = None,
         prompt_name: str | None = None,
@@ -99,49 +116,39 @@ class EncodingMethods(EncoderSettings):
     ) -> Any:
         """Embed texts.
 
-        The arguments before ``threads`` are those of sentence-transformers, in its order.
-        ``batch_size`` is the step of the progress bar; ``pool``, ``chunk_size`` and a ``device``
-        change nothing.
+        Those before ``threads`` are sentence-transformers' arguments, in its order. ``batch_size``
+        is the step of the progress bar; ``pool``, ``chunk_size`` and ``device`` (warns if it is not
+        the CPU) change nothing.
 
         Args:
-            inputs: one text, or any iterable of texts (list, array, Series, column, generator);
-                all are taken before work begins. ``sentences`` is another name of it.
+            inputs: one text, or any iterable of texts, taken before work begins; or ``sentences``.
             prompt_name: put the prompt of this name before each text.
-            prompt: put this before each text; it wins over ``prompt_name``. Where neither is
-                given, the model's default prompt is taken, if it has one.
-            show_progress_bar: on stderr. None shows it if this package logs at INFO or below.
-            output_value: ``"sentence_embedding"``; None gives a dict of Tensors for each text:
-                ``"input_ids"``, ``"offsets"`` and ``"sentence_embedding"``, not normalised.
-            precision: ``"float32"``, ``"float16"``, ``"int8"``, ``"uint8"``, ``"binary"`` or
-                ``"ubinary"``; applied last. int8 and uint8 divide the range of a dim into 256
-                steps; binary and ubinary keep whether a number is above 0, eight dims in a byte,
-                the first in its highest bit. `similarity` and `semantic_search` take the same word.
+            prompt: put this before each text; wins over ``prompt_name``. If neither is given, the
+                model's default prompt is taken.
+            show_progress_bar: on stderr; None shows it if this package logs at INFO or below.
+            output_value: ``"sentence_embedding"``; None gives a dict of Tensors for each text.
+            precision: ``"float32"`` (also None), ``"float16"``, ``"int8"``, ``"uint8"``,
+                ``"binary"`` (bits - 128) or ``"ubinary"`` (eight dims a byte, the first in the
+                highest bit: 1 if the value is above 0).
             convert_to_numpy: an array; False gives a list of Tensors, or a Tensor for one str.
-            convert_to_tensor: a Tensor; it wins over ``convert_to_numpy``.
-            normalize_embeddings: scale each vector, after truncation, to length 1. A model that
-                normalises by itself has done so before truncation.
+            convert_to_tensor: a Tensor; wins over ``convert_to_numpy``.
+            normalize_embeddings: scale each vector, after truncation, to length 1.
             truncate_dim: first N dims; None means those of the constructor.
             threads: at most N; None means the constructor's, else all that this process may use.
-                A tokenizer that is not native uses ``RAYON_NUM_THREADS`` besides.
-            out: an array or ``np.memmap`` of the type and shape of the result, C-contiguous:
-                written and returned. After an error its content is undefined.
-            errors: ``"replace"`` repairs surrogate pairs, and puts U+FFFD in place of a lone
-                surrogate; ``"raise"`` refuses both.
-            nulls: ``"empty"`` takes a missing text (see `pandas.isna`) as an empty one; ``"error"``
-                refuses it.
-            ranges: of int8 and uint8. None: those stored with the model or of `fit_ranges`, so that
-                a vector depends on its text only; ``"call"``: those of this call's own vectors, as
-                sentence-transformers does.
+            out: C-contiguous array of the result's type and shape, written and returned.
+            errors: ``"replace"`` repairs surrogates, of the prompt too; ``"raise"`` refuses them.
+            nulls: ``"empty"`` takes a missing text (see `pandas.isna`) as an empty one.
+            ranges: of int8 and uint8: None, stored or of `fit_ranges`; ``"call"``, of this call's
+                vectors, as sentence-transformers does.
 
         Returns:
-            float32 [texts, dims]; [dims] for a single str; float16, int8 or uint8 for other
-            precisions, with ceil(dims / 8) bytes for binary and ubinary. A text without tokens gets
-            the head of zeros (docs/model.md).
+            float32 [texts, dims]; [dims] for a single str. Other precisions: float16, int8, uint8;
+            ceil(dims / 8) bytes for bits. A text without tokens gets the head of zeros.
 
         Raises:
             TypeError: a text is not a str (names its number); no ``inputs``, or given twice.
-            ValueError: a text holds a surrogate (names its number); no prompt of this name; an
-                option is out of its range, or ``out`` does not fit; no ranges for int8 or uint8.
+            ValueError: a surrogate (names the text's number), an option out of its range, an
+                unknown prompt, an ``out`` that does not fit, no ranges for int8 or uint8.
             ModelFormatError: the tokenizer of the model is not one.
             ImportError: Tensors are asked for, and torch is missing.
 
@@ -159,7 +166,7 @@ class EncodingMethods(EncoderSettings):
         if ranges not in (None, "call"):
             raise ValueError(f"ranges must be None or 'call', not {ranges!r:.80}")
         gives_vectors = output_value == "sentence_embedding"
-        call = self._call(
+        call = self.planned_call(
             normalize_embeddings=normalize_embeddings,
             truncate_dim=truncate_dim,
             prompt_name=prompt_name,
@@ -249,7 +256,9 @@ class EncodingMethods(EncoderSettings):
         texts = taken_texts(sample, nulls=nulls, errors=errors)
         if not texts:
             raise ValueError("the sample holds no texts")
-        call = self._call(prompt_name=prompt_name, prompt=prompt, threads=threads, errors=errors)
+        call = self.planned_call(
+            prompt_name=prompt_name, prompt=prompt, threads=threads, errors=errors
+        )
         sizes = truncate_dim if isinstance(truncate_dim, Iterable) else [truncate_dim]
         keys = [
             RangesKey(normalized, self._dims_of_call(size))
@@ -306,7 +315,7 @@ class EncodingMethods(EncoderSettings):
             raise TypeError("expected an iterable of str, not str")
         check_iterable(texts, "an iterable of str")
         check_options(nulls, errors)
-        call = self._call(
+        call = self.planned_call(
             normalize_embeddings=normalize_embeddings,
             truncate_dim=truncate_dim,
             prompt_name=prompt_name,
@@ -361,7 +370,7 @@ class EncodingMethods(EncoderSettings):
             nulls: a text that is null gives a null (``"null"``), what an empty text gives
                 (``"empty"``), or a ValueError (``"error"``).
             list_type: what a vector is to Arrow: ``"fixed"`` is FixedSizeList<float32>[dims],
-                ``"list"`` List<float32>, for those who do not know the former (Spark).
+                ``"list"`` List<float32>, for engines that do not know the former (Spark).
             normalize_embeddings, truncate_dim, prompt_name, prompt, threads: as for `encode`.
 
         Returns:
@@ -383,7 +392,7 @@ class EncodingMethods(EncoderSettings):
 
         _arrow_columns.check_choice(nulls, _arrow_columns.Nulls, "nulls")
         _arrow_columns.check_choice(list_type, _arrow_columns.ListType, "list_type")
-        call = self._call(
+        call = self.planned_call(
             normalize_embeddings=normalize_embeddings,
             truncate_dim=truncate_dim,
             prompt_name=prompt_name,
@@ -434,7 +443,7 @@ class EncodingMethods(EncoderSettings):
         self._truncated_texts = cut_texts
         if cut_texts and _logs_info():
             with suppress(OSError, ValueError):  # a handler's stderr is closed
-                sys.modules["logging"].getLogger("nibblevec").info(
+                sys.modules["logging"].getLogger(LOGGER).info(
                     "%d of %d texts were cut to %s tokens", cut_texts, texts, self.max_seq_length
                 )
 
@@ -444,7 +453,7 @@ def _logs_info() -> bool:
     logging = sys.modules.get("logging")
     if logging is None:
         return False
-    return bool(logging.getLogger("nibblevec").getEffectiveLevel() <= logging.INFO)
+    return bool(logging.getLogger(LOGGER).getEffectiveLevel() <= logging.INFO)
 
 
 def _greatest_and_cut(call: VectorCall, texts: tuple[str, ...]) -> Iterator[tuple[float, int]]:

@@ -1,4 +1,4 @@
-"""What an encoder is set to: prompts, dims, length, similarity, threads; checked when it is set."""
+"""The settings of an encoder: prompts, dims, length, similarity, threads; checked when set."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ class EncoderSettings:
     def __init__(
         self,
         model: Model,
-        tokenizer: Tokenizer,
         *,
         truncate_dim: SupportsIndex | None,
         prompts: Mapping[str, str | None] | None,
@@ -54,10 +53,15 @@ class EncoderSettings:
         self.default_prompt_name = default_prompt_name or model.default_prompt_name
         self.similarity_fn_name = similarity_fn_name
         self._threads = None if threads is None else thread_count(threads)
-        self._tokenizer = tokenizer
-        self._truncation = tokenizer.truncation
         self._truncated_texts = 0
         self._fitted_ranges: dict[RangesKey, FloatArray] = {}
+
+    def _take_tokenizer(self, tokenizer: Tokenizer, max_seq_length: SupportsIndex | None) -> None:
+        """Take the model's tokenizer, which is loaded when the other settings are checked."""
+        self._tokenizer = tokenizer
+        self._truncation = tokenizer.truncation
+        if max_seq_length is not None:
+            self.max_seq_length = max_seq_length
 
     @property
     def prompts(self) -> dict[str, str]:
@@ -158,7 +162,7 @@ class EncoderSettings:
             raise TypeError(f"prompt is {type(prompt).__name__}, expected str")
         return without_surrogates(prompt) if errors == "replace" else prompt
 
-    def _call(
+    def planned_call(
         self,
         *,
         normalize_embeddings: bool = False,

@@ -208,6 +208,7 @@ def semantic_search(
         TypeError: as `similarity`.
         ValueError: ``top_k`` is below 1; further as `similarity`.
 
+    >>> import numpy as np
     >>> corpus = [[1.0, 0.0], [0.0, 1.0], [3.0, 0.0]]
     >>> semantic_search([2.0, 0.0], corpus, top_k=2)
     [[{'corpus_id': 0, 'score': 1.0}, {'corpus_id': 2, 'score': 1.0}]]

@@ -129,6 +129,7 @@ class Table:
                 ``"q6_k"``, whose scales are float16 (names the row); there is no row; ``dim`` does
                 not fit the format; ``search=False`` for another format than ``"sse_q4"``.
 
+        >>> import numpy as np
         >>> weights = np.random.default_rng(0).standard_normal((100, 256), np.float32)
         >>> for format, search in (("sse_q4", False), ("sse_q4", True), ("q4_k", True)):
         ...     table = Table.quantize(weights, format, search=search)

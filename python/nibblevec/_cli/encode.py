@@ -190,8 +190,9 @@ def _shape_of(encoder: Encoder, options: dict[str, Any]) -> tuple[int, np.dtype[
     Raises:
         ValueError: the model has no such dims, prompt or ranges.
     """
-    nothing = encoder.encode([], **options)
-    return nothing.shape[1], nothing.dtype
+    options = {name: value for name, value in options.items() if name != "show_progress_bar"}
+    call = encoder.planned_call(**options)
+    return call.width, call.dtype
 
 
 def _blocks(lists: Iterator[list[str]], *, somebody_waits: bool) -> Iterator[tuple[str, ...]]:

@@ -46,7 +46,7 @@ static constexpr RowFormatTraits superblocks(RowFormat format, const char* name)
 
 constexpr RowFormatTraits kRowFormats[] = {
     {RowFormat::sse_q4, "sse_q4", 2, 1, sizeof(float), decode_sse_q4, unusable_scale_of_sse_q4},
-    plain_numbers<Float32Block>(RowFormat::float32, "float32"),
+    {RowFormat::float32, "float32", 1, sizeof(float), 0, decode_float32, nullptr},
     plain_numbers<Float16Block>(RowFormat::float16, "float16"),
     plain_numbers<BFloat16Block>(RowFormat::bfloat16, "bfloat16"),
     plain_numbers<Int8Block>(RowFormat::int8, "int8"),

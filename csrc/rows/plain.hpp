@@ -11,15 +11,9 @@
 // number is the weight. A float that is not finite is a weight like any other.
 namespace nibblevec {
 
-struct Float32Block {
-    static constexpr size_t kDims = 1;
-
-    uint8_t bytes[4];
-};
-static_assert(sizeof(Float32Block) == 4 && alignof(Float32Block) == 1);
-
-static inline void decode_block(const Float32Block& block, float* weights) noexcept {
-    memcpy(weights, block.bytes, sizeof block.bytes);
+// Compilers do not join the blocks of a row to one copy, which takes half the time.
+static inline void decode_float32(const TableView& table, size_t row, float* weights) noexcept {
+    memcpy(weights, table.rows + row * table.row_bytes, table.row_bytes);
 }
 
 struct Float16Block {

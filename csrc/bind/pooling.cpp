@@ -2,14 +2,13 @@
 
 #include <pybind11/stl.h>
 
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bind/module.hpp"
 #include "kernel/dispatch.hpp"
-#include "kernel/kernel.hpp"
-#include "threads/call.hpp"
 
 namespace nibblevec {
 
@@ -116,23 +115,11 @@ void apply_head(Array<float>& rows, const Array<uint64_t>& token_counts,
     const auto dims = static_cast<size_t>(rows.shape(1));
     HeadView head = head_view(dynamic_tanh, dims, mean, norm_named(normalization));
     if (head.norm == Norm::none && normalize) head.norm = Norm::torch;
-    float* row = rows.mutable_data();
-    const uint64_t* counts = token_counts.data();
-    const auto bag_count = static_cast<size_t>(token_counts.size());
+    float* sums = rows.mutable_data();
+    const std::span counts(token_counts.data(), static_cast<size_t>(token_counts.size()));
     run_without_gil([&](Interruption& interruption) {
-        run_blocks(1, 1, interruption, [&](size_t) {
-            for (size_t bag = 0; bag < bag_count; ++bag)
-                kernel.apply_head(head, counts[bag], dims, row + bag * dims);
-        });
+        apply_head_to_sums(kernel, head, counts, dims, interruption, sums);
     });
-}
-
-std::vector<std::string> kernel_names() {
-    const Kernel& chosen = default_kernel();
-    std::vector<std::string> names{chosen.name};
-    for (const Kernel* kernel : supported_kernels())
-        if (kernel != &chosen) names.emplace_back(kernel->name);
-    return names;
 }
 
 }  // namespace

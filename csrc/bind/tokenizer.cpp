@@ -17,8 +17,8 @@
 #include "bind/module.hpp"
 #include "encoder/token_ids.hpp"
 #include "kernel/dispatch.hpp"
-#include "kernel/kernel.hpp"
 #include "text/transcoding.hpp"
+#include "tokenizer/bert_word_reader.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace nibblevec {
@@ -151,14 +151,13 @@ py::tuple scan_words(const Array<uint8_t>& text, bool lowercase,
     if (text.ndim() != 1) throw py::value_error("text must have one dimension");
     const Kernel& kernel = kernel_or_default(kernel_name);
     const auto byte_count = static_cast<size_t>(text.size());
-    std::vector<WordMasks> masks((byte_count + 63) / 64);
-    std::vector<uint8_t> copy(64 * masks.size());
-    kernel.scan_words(text.data(), byte_count, lowercase, masks.data(), copy.data());
-    py::array_t<uint64_t> bits({masks.size(), size_t{3}});
-    if (!masks.empty())
-        std::memcpy(bits.mutable_data(), masks.data(), masks.size() * sizeof(WordMasks));
-    return py::make_tuple(bits,
-                          py::array_t<uint8_t>(static_cast<py::ssize_t>(byte_count), copy.data()));
+    const ScannedText scanned = scan_text(kernel, {text.data(), byte_count}, lowercase);
+    py::array_t<uint64_t> bits({scanned.masks.size(), size_t{3}});
+    if (!scanned.masks.empty())
+        std::memcpy(bits.mutable_data(), scanned.masks.data(),
+                    scanned.masks.size() * sizeof(WordMasks));
+    return py::make_tuple(
+        bits, py::array_t<uint8_t>(static_cast<py::ssize_t>(byte_count), scanned.copy.data()));
 }
 
 }  // namespace

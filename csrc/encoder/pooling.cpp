@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernel/kernel.hpp"
 #include "rows/formats.hpp"
 
 namespace nibblevec {
@@ -41,7 +42,6 @@ BagPooler::BagPooler(const Kernel& kernel, const TableView& table, const BagHead
     : kernel_(kernel),
       table_(table),
       head_(head),
-      sum_rows_(kernel.sum_rows[static_cast<size_t>(table.format)]),
       sum_(head.own_dims == head.dims ? 0 : head.own_dims),
       wide_sum_(head.wide_sums ? head.own_dims : 0) {}
 
@@ -51,7 +51,8 @@ void BagPooler::add(const Tokens& tokens, const double* wide_weights, float* vec
     else if (wide_weights)
         add_weighted(tokens, wide_weights, sum_of(vector));
     else
-        sum_rows_(table_, tokens, head_.own_dims, token_count_ > 0, sum_of(vector));
+        kernel_.sum_rows[static_cast<size_t>(table_.format)](table_, tokens, head_.own_dims,
+                                                             token_count_ > 0, sum_of(vector));
     token_count_ += tokens.count;
 }
 
@@ -140,6 +141,15 @@ void pool_bags(const Kernel& kernel, const TableView& table, const BagHead& head
     run_blocks(bags.bag_count, kBlockBags, useful, interruption, [&](size_t begin, size_t end) {
         BagPooler pooler(kernel, table, head);
         for (size_t bag = begin; bag < end; ++bag) pool_bag(bag, pooler);
+    });
+}
+
+void apply_head_to_sums(const Kernel& kernel, const HeadView& head,
+                        std::span<const uint64_t> token_counts, size_t dims,
+                        Interruption& interruption, float* sums) {
+    run_blocks(1, 1, interruption, [&](size_t) {
+        for (size_t bag = 0; bag < token_counts.size(); ++bag)
+            kernel.apply_head(head, token_counts[bag], dims, sums + bag * dims);
     });
 }
 

@@ -3,12 +3,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <span>
 #include <vector>
 
-#include "kernel/kernel.hpp"
+#include "kernel/head.hpp"
+#include "rows/table_view.hpp"
 #include "threads/call.hpp"
 
 namespace nibblevec {
+
+struct Kernel;
+struct Tokens;
 
 // Bags of tokens. Borrowed. Bag i is ids[offsets[i]] to ids[offsets[i + 1] - 1]; offsets do not
 // decrease and every id is a row of the table.
@@ -56,7 +61,6 @@ class BagPooler {
     const Kernel& kernel_;
     const TableView& table_;
     const BagHead& head_;
-    Kernel::SumRows sum_rows_;
     size_t token_count_ = 0;  // of the bag so far; its sum is valid if there are any
     std::vector<float> sum_;  // where more is summed than kept
     std::vector<double> wide_sum_;
@@ -67,6 +71,11 @@ class BagPooler {
 // the vectors unwritten, when the interruption is requested.
 void pool_bags(const Kernel& kernel, const TableView& table, const BagHead& head, const Bags& bags,
                size_t threads, Interruption& interruption, float* vectors);
+
+// Turns the sums of bags, rows of `dims` floats end to end, into their vectors, in place.
+void apply_head_to_sums(const Kernel& kernel, const HeadView& head,
+                        std::span<const uint64_t> token_counts, size_t dims,
+                        Interruption& interruption, float* sums);
 
 // About the time that pooling takes, to see how many threads are worth their start.
 double pooling_nanoseconds(double tokens, double bags, size_t dims);

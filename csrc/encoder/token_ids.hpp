@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "encoder/id_array.hpp"
-#include "kernel/kernel.hpp"
 #include "text/pieces.hpp"
 #include "text/text_view.hpp"
 #include "threads/call.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace nibblevec {
+
+struct Kernel;
 
 // Appends the ids of a text behind its prompt to `scratch.ids`, or hands them on to `sink`, as
 // Tokenizer::encode does. The text is read in place if there is no prompt and it is UTF-8. Ends

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <vector>
 
+#include "kernel/kernel.hpp"
+
 namespace nibblevec {
 
 namespace {

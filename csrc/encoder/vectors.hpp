@@ -8,11 +8,13 @@
 #include "encoder/pooling.hpp"
 #include "encoder/token_ids.hpp"
 #include "encoder/token_rules.hpp"
-#include "kernel/kernel.hpp"
+#include "rows/table_view.hpp"
 #include "threads/call.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace nibblevec {
+
+struct Kernel;
 
 // Makes vectors of texts. Borrowed. The tokenizer's ids are rows of the table, or become
 // such by the rules.

@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 #include "kernel/kernel.hpp"
 
@@ -108,6 +107,14 @@ const Kernel& kernel_named(std::string_view name) {
 const Kernel& default_kernel() {
     static const Kernel& kernel = kernel_from_environment();
     return kernel;
+}
+
+std::vector<std::string> kernel_names() {
+    const Kernel& chosen = default_kernel();
+    std::vector<std::string> names{chosen.name};
+    for (const Kernel* kernel : supported_kernels())
+        if (kernel != &chosen) names.emplace_back(kernel->name);
+    return names;
 }
 
 const Kernel& kernel_or_default(const std::optional<std::string>& name) {

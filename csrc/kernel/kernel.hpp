@@ -3,24 +3,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernel/head.hpp"
+#include "kernel/word_masks.hpp"
 #include "rows/formats.hpp"
 
 namespace nibblevec {
-
-// How a row x is scaled to length 1: torch divides it by max(|x|, 1e-12); Model2Vec by |x| + 1e-32,
-// and rounds x to float16 before that where its table is float16.
-enum class Norm : uint8_t { none, torch, model2vec, model2vec_float16 };
-
-// The head: turns a sum of rows into a vector by the mean, Dynamic Tanh and the norm, in this
-// order, each if asked for. Borrowed: alpha, beta and bias hold at least `dims` floats each, or all
-// three are null (no DyT).
-struct HeadView {
-    const float* alpha;
-    const float* beta;
-    const float* bias;
-    bool mean;
-    Norm norm;
-};
 
 // The tokens of one bag, or of a piece of one. Borrowed.
 struct Tokens {
@@ -28,14 +15,6 @@ struct Tokens {
     const float* weights;  // [count], or null
     size_t count;
     size_t ids_beyond;  // those whose rows will be wanted next: they may be prefetched
-};
-
-// The classes of 64 bytes of text, a bit each: ASCII letters and digits; ASCII punctuation; bytes
-// that need a closer look (no ASCII, or control characters). The rest is space, tab and line ends.
-struct WordMasks {
-    uint64_t word;
-    uint64_t punctuation;
-    uint64_t other;
 };
 
 // Everything that needs wide vectors, once for each instruction set. Functions neither allocate

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "kernel/kernel.hpp"
 #include "text/utf8.hpp"
 #include "tokenizer/unicode.hpp"
 
@@ -278,6 +279,15 @@ void BertWordReader::end_word() {
                                            static_cast<uint32_t>(end_ - word_begin_)};
     word_begin_ = end_;
     word_characters_ = 0;
+}
+
+ScannedText scan_text(const Kernel& kernel, std::span<const uint8_t> text, bool lowercase) {
+    const size_t block_count = (text.size() + 63) / 64;
+    ScannedText scanned{std::vector<WordMasks>(block_count),
+                        std::vector<uint8_t>(64 * block_count)};
+    kernel.scan_words(text.data(), text.size(), lowercase, scanned.masks.data(),
+                      scanned.copy.data());
+    return scanned;
 }
 
 }  // namespace nibblevec

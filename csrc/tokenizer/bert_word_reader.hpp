@@ -3,14 +3,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <span>
 #include <string_view>
 #include <vector>
 
-#include "kernel/kernel.hpp"
+#include "kernel/word_masks.hpp"
 #include "tokenizer/bert_characters.hpp"
 #include "tokenizer/word_buffer.hpp"
 
 namespace nibblevec {
+
+struct Kernel;
 
 // The words of BERT: a window of text in lower case, then the words that were put together.
 struct BertWordBuffer : WordBuffer {
@@ -75,5 +78,14 @@ class BertWordReader {
     size_t end_;
     size_t word_characters_ = 0;
 };
+
+// A text as the reader looks at it: the masks of each 64 bytes, and a copy.
+struct ScannedText {
+    std::vector<WordMasks> masks;
+    std::vector<uint8_t> copy;  // whole blocks of 64 bytes
+};
+
+// The copy has ASCII letters in lower case if so asked. For tests.
+ScannedText scan_text(const Kernel& kernel, std::span<const uint8_t> text, bool lowercase);
 
 }  // namespace nibblevec

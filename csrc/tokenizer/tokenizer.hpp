@@ -11,7 +11,6 @@
 #include <string_view>
 #include <vector>
 
-#include "kernel/kernel.hpp"
 #include "tokenizer/added_tokens.hpp"
 #include "tokenizer/bert_characters.hpp"
 #include "tokenizer/bert_word_reader.hpp"
@@ -21,6 +20,8 @@
 #include "tokenizer/wordpiece.hpp"
 
 namespace nibblevec {
+
+struct Kernel;
 
 // A whole tokenizer: added tokens; BERT's normalizer and pre-tokenizer; WordPiece. Immutable, so
 // any number of threads may share it; each borrows a Scratch for as long as it works.

@@ -169,18 +169,31 @@ def test_sizes(path: Path) -> None:
 
 
 def native_includes() -> dict[str, set[str]]:
-    """The rooms that the files of each room of the native code include."""
-    rooms: dict[str, set[str]] = {}
+    """The files that each file of the native code includes itself."""
+    files = {}
     for path in sorted([*SOURCES.rglob("*.hpp"), *SOURCES.rglob("*.cpp")]):
-        room = path.relative_to(SOURCES).parts[0] if path.parent != SOURCES else "bind"
-        included = re.findall(r'^#include "([^"]+)"', path.read_text(), re.MULTILINE)
+        included = set(re.findall(r'^#include "([^"]+)"', path.read_text(), re.MULTILINE))
         assert all((SOURCES / name).exists() for name in included), path
-        rooms.setdefault(room, set()).update(name.partition("/")[0] for name in included)
-    return rooms
+        files[path.relative_to(SOURCES).as_posix()] = included
+    return files
+
+
+def reached_from(file: str, edges: dict[str, set[str]]) -> set[str]:
+    """The files that a file includes, itself or through others."""
+    reached: set[str] = set()
+    left = [file]
+    while left:
+        others = edges[left.pop()] - reached
+        reached |= others
+        left += others
+    return reached
 
 
 def test_arrows_of_the_native_code_point_down() -> None:
-    rooms = native_includes()
+    rooms: dict[str, set[str]] = {}
+    for file, included in native_includes().items():
+        others = {name.partition("/")[0] for name in included}
+        rooms.setdefault(file.partition("/")[0], set()).update(others)
     floor = {room: number for number, side in enumerate(NATIVE_ROOMS) for room in side}
     assert set(rooms) == set(floor)
     upwards = [
@@ -190,3 +203,31 @@ def test_arrows_of_the_native_code_point_down() -> None:
         if floor[other] <= floor[room]
     ]
     assert upwards == []
+
+
+# Headers that change with an instruction set or a row format. A file of the bindings takes long to
+# compile: what these declare reaches it through narrower headers.
+WIDE_HEADERS = {
+    "kernel/kernel.hpp",
+    "rows/formats.hpp",
+    "rows/blocks.hpp",
+    "rows/plain.hpp",
+    "rows/sse_q4.hpp",
+    "rows/q4_k.hpp",
+    "rows/q6_k.hpp",
+}
+
+
+def test_the_bindings_include_narrow_headers() -> None:
+    edges = native_includes()
+    assert edges.keys() >= WIDE_HEADERS
+    bindings = [file for file in edges if file.startswith("bind/")]
+    assert len(bindings) > 5
+    wide = {file: reached_from(file, edges) & WIDE_HEADERS for file in bindings}
+    assert {file: headers for file, headers in wide.items() if headers} == {}
+
+
+def test_includes_are_followed_through_others() -> None:
+    edges = native_includes()
+    assert reached_from("kernel/kernel_avx2.cpp", edges) >= WIDE_HEADERS
+    assert "rows/q4_k.hpp" not in edges["kernel/kernel_avx2.cpp"]

@@ -72,15 +72,21 @@ size_t checked_out_dims(const Array<float>& out, size_t vector_count, const Tabl
 
 namespace {
 
+const RowFormatTraits& traits_of(const Table& table) {
+    return row_formats()[static_cast<size_t>(table.view().format)];
+}
+
 Array<float> dequantize(const Table& table, const py::array& row_ids) {
     const std::vector<uint32_t> ids = checked_row_ids(row_ids, table.view().row_count);
+    const RowFormatTraits& traits = traits_of(table);
     const size_t dim = table.view().dim;
     Array<float> weights({ids.size(), dim});
     float* out = weights.mutable_data();
     run_without_gil([&](Interruption& interruption) {
         constexpr size_t kBlockRows = 256;
         run_blocks(ids.size(), kBlockRows, 1, interruption, [&](size_t begin, size_t end) {
-            for (size_t i = begin; i < end; ++i) decode_row(table.view(), ids[i], out + i * dim);
+            for (size_t i = begin; i < end; ++i)
+                traits.decode_row(table.view(), ids[i], out + i * dim);
         });
     });
     return weights;
@@ -103,7 +109,7 @@ py::array_t<uint8_t> quantize(const Array<float>& weights, const std::string& fo
 
 py::dict block_dims_by_row_format() {
     py::dict block_dims;
-    for (const RowFormatTraits& traits : kRowFormats) block_dims[traits.name] = traits.block_dims;
+    for (const RowFormatTraits& traits : row_formats()) block_dims[traits.name] = traits.block_dims;
     return block_dims;
 }
 
@@ -115,8 +121,7 @@ void bind_table(py::module_& module) {
              py::arg("dim"), py::arg("format"))
         .def_property_readonly("rows", [](const Table& table) { return table.view().row_count; })
         .def_property_readonly("dim", [](const Table& table) { return table.view().dim; })
-        .def_property_readonly(
-            "format", [](const Table& table) { return traits_of(table.view().format).name; });
+        .def_property_readonly("format", [](const Table& table) { return traits_of(table).name; });
     module.def("row_formats", &block_dims_by_row_format);
     module.def("dequantize", &dequantize, py::arg("table"), py::arg("row_ids"));
     module.def("quantize", &quantize, py::arg("weights").noconvert(), py::arg("format"),

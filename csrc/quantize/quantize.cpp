@@ -10,6 +10,7 @@
 #include "quantize/q4_k.hpp"
 #include "quantize/q6_k.hpp"
 #include "quantize/sse_q4.hpp"
+#include "rows/formats.hpp"
 
 namespace nibblevec {
 

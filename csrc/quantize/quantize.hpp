@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #include "quantize/outcome.hpp"
-#include "rows/formats.hpp"
+#include "rows/table_view.hpp"
 #include "threads/call.hpp"
 
 namespace nibblevec {

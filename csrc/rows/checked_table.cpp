@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "rows/formats.hpp"
+
 namespace nibblevec {
 
 namespace {
@@ -35,6 +37,8 @@ void check_numbers(const TableView& table, const RowFormatTraits& format) {
 }
 
 }  // namespace
+
+std::span<const RowFormatTraits> row_formats() { return kRowFormats; }
 
 RowFormat row_format_named(std::string_view name) {
     std::string known;

@@ -6,9 +6,14 @@
 #include <span>
 #include <string_view>
 
-#include "rows/formats.hpp"
+#include "rows/table_view.hpp"
+#include "rows/traits.hpp"
 
 namespace nibblevec {
+
+// All row formats, in the order of their numbers, without formats.hpp and the files that it
+// includes.
+std::span<const RowFormatTraits> row_formats();
 
 // Throws std::invalid_argument, which lists the row formats, for any other name.
 RowFormat row_format_named(std::string_view name);

@@ -9,24 +9,13 @@
 #include "rows/q6_k.hpp"
 #include "rows/sse_q4.hpp"
 #include "rows/table_view.hpp"
+#include "rows/traits.hpp"
 
 // The table of row formats. A new one is a file beside this one, its name and its line here, and
 // its sum in kernel/kernel.inl.hpp.
 namespace nibblevec {
 
 enum class RowFormat : uint8_t { sse_q4, float32, float16, bfloat16, int8, q4_k, q6_k };
-
-struct RowFormatTraits {
-    RowFormat format;
-    const char* name;
-    size_t block_dims;  // a row is whole blocks
-    size_t block_bytes;
-    size_t scale_bytes;  // of a row, apart from it: those of all rows lie behind all rows
-    // The plain reading of the format: the kernels' sums of rows must agree with it to the bit.
-    void (*decode_row)(const TableView& table, size_t row, float* weights) noexcept;
-    // The first that the table holds. Null: every number is a weight.
-    UnusableNumberOfTable (*unusable_number)(const TableView& table) noexcept;
-};
 
 template <class Block>
 static constexpr RowFormatTraits plain_numbers(RowFormat format, const char* name) noexcept {

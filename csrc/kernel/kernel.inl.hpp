@@ -41,7 +41,8 @@ constexpr Kernel make_kernel(const char* name) noexcept {
 }
 
 constexpr bool every_format_has_a_sum() noexcept {
-    for (const Kernel::SumRows sum_rows : make_kernel("").sum_rows)
+    constexpr Kernel kernel = make_kernel("");
+    for (const Kernel::SumRows sum_rows : kernel.sum_rows)
         if (sum_rows == nullptr) return false;
     return true;
 }

@@ -18,6 +18,7 @@ namespace {
 
 }  // namespace
 
-const Kernel kernel_avx2 = make_kernel("avx2");
+// `constinit`: an initialiser would run on every CPU, under this file's flags.
+constinit const Kernel kernel_avx2 = make_kernel("avx2");
 
 }  // namespace nibblevec

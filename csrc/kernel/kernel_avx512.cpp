@@ -18,6 +18,7 @@ namespace {
 
 }  // namespace
 
-const Kernel kernel_avx512 = make_kernel("avx512");
+// `constinit`: an initialiser would run on every CPU, under this file's flags.
+constinit const Kernel kernel_avx512 = make_kernel("avx512");
 
 }  // namespace nibblevec

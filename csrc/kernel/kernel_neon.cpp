@@ -18,6 +18,7 @@ namespace {
 
 }  // namespace
 
-const Kernel kernel_neon = make_kernel("neon");
+// `constinit`: an initialiser would run on every CPU, under this file's flags.
+constinit const Kernel kernel_neon = make_kernel("neon");
 
 }  // namespace nibblevec

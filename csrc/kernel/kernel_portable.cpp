@@ -17,6 +17,7 @@ namespace {
 
 }  // namespace
 
-const Kernel kernel_portable = make_kernel("portable");
+// `constinit`: an initialiser would run on every CPU, under this file's flags.
+constinit const Kernel kernel_portable = make_kernel("portable");
 
 }  // namespace nibblevec

@@ -16,11 +16,11 @@ inline __m256 broadcast_float16(const uint8_t* bytes) noexcept {
     return _mm256_cvtph_ps(_mm_set1_epi16(half));
 }
 inline Q4KScales make_q4_k_scales(const Q4KBlock& block) noexcept {
-    const __m128i head = _mm_loadu_si128(reinterpret_cast<const __m128i*>(&block));
+    const __m128i beginning = _mm_loadu_si128(reinterpret_cast<const __m128i*>(&block));
     // As `unpack_q4_k_scales`, on words: scales 0 to 3, 4 to 7, minima 0 to 3, 4 to 7.
-    const __m128i first = _mm_srlv_epi32(_mm_shuffle_epi32(head, _MM_SHUFFLE(2, 2, 1, 1)),
+    const __m128i first = _mm_srlv_epi32(_mm_shuffle_epi32(beginning, _MM_SHUFFLE(2, 2, 1, 1)),
                                          _mm_setr_epi32(0, 2, 0, 2));
-    const __m128i last = _mm_srlv_epi32(_mm_shuffle_epi32(head, _MM_SHUFFLE(3, 3, 3, 3)),
+    const __m128i last = _mm_srlv_epi32(_mm_shuffle_epi32(beginning, _MM_SHUFFLE(3, 3, 3, 3)),
                                         _mm_setr_epi32(0, 0, 0, 4));
     const __m128i first_bits = _mm_setr_epi32(0x3f3f3f3f, 0x30303030, 0x3f3f3f3f, 0x30303030);
     const __m128i last_bits = _mm_setr_epi32(0, 0x0f0f0f0f, 0, 0x0f0f0f0f);

@@ -15,11 +15,11 @@ struct Q4KLookup {
     __m512 weights;
 };
 inline Q4KScales make_q4_k_scales(const Q4KBlock& block) noexcept {
-    const __m128i head = _mm_loadu_si128(reinterpret_cast<const __m128i*>(&block));
+    const __m128i beginning = _mm_loadu_si128(reinterpret_cast<const __m128i*>(&block));
     // As `unpack_q4_k_scales`, on words: scales 0 to 3, 4 to 7, minima 0 to 3, 4 to 7.
-    const __m128i first = _mm_srlv_epi32(_mm_shuffle_epi32(head, _MM_SHUFFLE(2, 2, 1, 1)),
+    const __m128i first = _mm_srlv_epi32(_mm_shuffle_epi32(beginning, _MM_SHUFFLE(2, 2, 1, 1)),
                                          _mm_setr_epi32(0, 2, 0, 2));
-    const __m128i last = _mm_srlv_epi32(_mm_shuffle_epi32(head, _MM_SHUFFLE(3, 3, 3, 3)),
+    const __m128i last = _mm_srlv_epi32(_mm_shuffle_epi32(beginning, _MM_SHUFFLE(3, 3, 3, 3)),
                                         _mm_setr_epi32(0, 0, 0, 4));
     const __m128i first_bits = _mm_setr_epi32(0x3f3f3f3f, 0x30303030, 0x3f3f3f3f, 0x30303030);
     const __m128i last_bits = _mm_setr_epi32(0, 0x0f0f0f0f, 0, 0x0f0f0f0f);
@@ -31,7 +31,8 @@ inline Q4KScales make_q4_k_scales(const Q4KBlock& block) noexcept {
                          2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3);
     const __m256i signs = _mm256_setr_epi64x(0, 0, static_cast<int64_t>(0x8000800080008000),
                                              static_cast<int64_t>(0x8000800080008000));
-    const __m256i halves = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(head), halves_of_lanes);
+    const __m256i halves =
+        _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(beginning), halves_of_lanes);
     const __m512 factors = _mm512_cvtph_ps(_mm256_xor_si256(halves, signs));
     Q4KScales scales;
     _mm512_store_ps(scales.scales, mul(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(numbers)), factors));

@@ -253,7 +253,7 @@ constexpr LowerRun kLowerRuns[] = {{
 {rows(braced(run, 2) for run in lower_runs(lower))}
 }};
 
-// What becomes several code points: `count` of the pool from `begin`.
+// A code point that becomes several: `count` of the pool from `begin`.
 struct Expansion {{
     uint32_t code_point;
     uint16_t begin;

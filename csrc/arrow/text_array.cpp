@@ -91,7 +91,7 @@ void check_null_count(const ArrowArray& array, const Slots& slots, const char* w
                                   std::to_string(nulls) + " are null");
 }
 
-// Those of a child that its structs take up.
+// The slots of a child that its structs take up.
 Slots narrowed(const Slots& slots, const Slots* structs, const char* what) {
     if (structs == nullptr) return slots;
     const size_t end = structs->begin + structs->count;

@@ -27,7 +27,8 @@ struct Slots {
 class TextValues {
   public:
     TextValues() = default;
-    // Those that `structs` take up, whose child the array is, or all. `what` names it in errors.
+    // The values that `structs`, whose child the array is, take up; without them all values. `what`
+    // names the array in errors.
     TextValues(const TextType& type, const ArrowArray& array, const Slots* structs,
                const char* what);
 
@@ -39,7 +40,7 @@ class TextValues {
 
     bool are_all_null() const { return type_.layout == TextType::Layout::null; }
 
-    // Of texts that are checked.
+    // The next three functions are for texts that are checked.
     bool may_hold_nulls() const { return are_all_null() || slots_.validity != nullptr; }
     bool is_null(size_t i) const { return are_all_null() || slots_.is_null(i); }
     std::string_view text(size_t i) const;  // of one that is not null; any bytes
@@ -54,7 +55,8 @@ class TextValues {
     Slots slots_;
     const uint8_t* fixed_ = nullptr;  // offsets or views, perhaps not aligned
     int64_t first_offset_ = 0, last_offset_ = 0;
-    // What offsets lead into, checked for those between these; or texts of a fixed size.
+    // Bytes that offsets lead into, checked for offsets between these two; or texts of a fixed
+    // size.
     const char* data_ = nullptr;
     std::span<const void* const> view_buffers_;
     const uint8_t* view_buffer_sizes_ = nullptr;  // int64 each, perhaps not aligned

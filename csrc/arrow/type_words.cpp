@@ -87,7 +87,7 @@ void append_child(const ArrowSchema* child, bool is_named, size_t depth, std::st
         words += "...";
 }
 
-// Those of a struct, a map or a union have names that tell something.
+// The children of a struct, a map or a union have names that tell something.
 void append_children(const ArrowSchema& schema, bool are_named, size_t depth, std::string& words) {
     words += '<';
     for (int64_t i = 0; schema.children != nullptr && i < schema.n_children; ++i) {

@@ -187,8 +187,8 @@ py::array_t<float> array_of(const std::shared_ptr<VectorRows>& rows) {
     return py::array_t<float>({rows->count(), rows->dims()}, rows->data(), py::cast(rows));
 }
 
-// What a pickle keeps of rows: the numbers as an array, which protocol 5 hands on without a copy,
-// and the bits that tell which rows are null, no bytes where none is.
+// A pickle keeps the values of rows as an array, which protocol 5 hands on without a copy, and the
+// bits that tell which rows are null: no bytes if none is.
 py::tuple state_of(const std::shared_ptr<VectorRows>& rows) {
     const std::span<const uint8_t> validity = rows->validity_bytes();
     return py::make_tuple(

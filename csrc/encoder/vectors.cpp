@@ -10,7 +10,7 @@ namespace nibblevec {
 
 namespace {
 
-// Of English, about.
+// English has about this many.
 constexpr double kCharactersPerToken = 4.5;
 
 // About 0.2 ms of work: asking reads the clock, which is not for nothing beside a short text.

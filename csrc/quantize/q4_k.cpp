@@ -160,7 +160,7 @@ struct Window {
     bool keeps_middle;
 };
 
-// The best pair of every sub-block near `line`, and improves `best` where that is better.
+// Finds the best pair for each sub-block near `line`; replaces `best` where it is better.
 bool improve(const Superblock& block, float d, float dmin, const Line& line, const Window& window,
              Steps& best) noexcept {
     Steps steps;

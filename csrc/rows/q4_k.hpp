@@ -30,15 +30,15 @@ struct alignas(64) Q4KScales {
     float minus_minima[8];
 };
 
-// Of sub-block i, byte i.
+// Byte i belongs to sub-block i.
 struct Q4KBytes {
     uint64_t scales;
     uint64_t minima;
 };
 
-// Those of sub-blocks 0 to 3 are the low six bits of bytes 0 to 3 (scales) and 4 to 7 (minima).
-// Those of 4 to 7 have their low four bits in bytes 8 to 11, the scale in the low nibble, and their
-// upper two bits above the six of bytes 0 to 7.
+// Sub-blocks 0 to 3 have their scales in the low six bits of bytes 0 to 3, their minima in those of
+// bytes 4 to 7. Sub-blocks 4 to 7 have the low four bits of both in bytes 8 to 11, the scale in the
+// low nibble, and the upper two bits above the six of bytes 0 to 7.
 static inline Q4KBytes unpack_q4_k_scales(const uint8_t* scales) noexcept {
     uint32_t words[3];
     memcpy(words, scales, sizeof words);

@@ -20,7 +20,7 @@ TextPieces::TextPieces(const TextView& text, size_t number, std::string_view pro
     std::ranges::copy(prompt, buffer_.begin());
 }
 
-// Of UTF-8 no piece ends within a character.
+// A piece of UTF-8 does not end within a character.
 size_t TextPieces::next_units() const {
     size_t end = read_ + std::min(piece_characters_, text_.length - read_);
     const auto* bytes = static_cast<const uint8_t*>(text_.data);

@@ -68,7 +68,7 @@ size_t transcode(const TextView& text, size_t begin, size_t count, size_t number
     return static_cast<size_t>(next - out);
 }
 
-// Of one unit of the text; a code point of one byte is below U+0100.
+// The bytes that one unit of a text may take as UTF-8; a unit of `ucs1` is below U+0100.
 size_t max_utf8_bytes(TextEncoding encoding) {
     switch (encoding) {
         case TextEncoding::utf8:

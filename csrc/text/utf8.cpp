@@ -36,7 +36,8 @@ size_t count_valid_bytes(const uint8_t* text, size_t byte_count) {
             ++i;
             continue;
         }
-        // Of the second byte: no character longer than need be, no surrogate, none beyond U+10FFFF.
+        // Bounds of the second byte: they exclude characters longer than need be, surrogates, and
+        // code points beyond U+10FFFF.
         uint8_t least = 0x80, most = 0xbf;
         size_t tail;
         if (lead >= 0xc2 && lead < 0xe0) {

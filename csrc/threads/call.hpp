@@ -62,7 +62,7 @@ inline void run_blocks(size_t count, size_t threads, Interruption& interruption,
     run_blocks(count, 1, threads, interruption, [&](size_t begin, size_t) { work(begin); });
 }
 
-// Those of `threads` that are worth their start for work of this length.
+// The number of threads, up to `threads`, that is worth starting for work of this length.
 size_t useful_threads(double nanoseconds, size_t threads);
 
 }  // namespace nibblevec

@@ -34,7 +34,7 @@ struct NormalCharacter {
 // Puts marks in the order of their ranks; ends early when the pulse says stop.
 void sort_by_rank(std::vector<NormalCharacter>& marks, Pulse& pulse);
 
-// What a code point becomes, in 64 bits, so that one load a character tells it all:
+// The action for a code point, and its text, in 64 bits, so that a character takes one load:
 //   bits 0 to 2    the action
 //   of a text      bits 3 to 5 its bytes, bits 6 and 7 its characters - 1, bits 8 to 63 the text,
 //                  the first byte lowest
@@ -92,8 +92,8 @@ static_assert([] {
     return std::bit_cast<uint64_t>(CharacterEntry::of_text(CharacterEntry::Action::text, kText, 2));
 }() == 0x7373'55);
 
-// What BertNormalizer and BertPreTokenizer make of each code point: a table for the settings.
-// Immutable.
+// A table of each code point's entry: the work of BertNormalizer and BertPreTokenizer under the
+// settings. Immutable.
 class BertCharacters {
   public:
     explicit BertCharacters(const BertSettings& settings);

@@ -68,7 +68,8 @@ bool BertWordReader::next() {
                        buffer_.bytes.data());
     const size_t block_count = (count_ + 63) / 64;
     buffer_.masks[block_count] = {};
-    // What comes next is no ASCII if a window ends within a block: no word ends there.
+    // A window that ends within a block counts as followed by a byte that is no ASCII: no word ends
+    // there.
     if (more_follows() && count_ % 64 != 0)
         buffer_.masks[count_ / 64].other |= uint64_t{1} << count_ % 64;
 

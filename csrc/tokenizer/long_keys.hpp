@@ -34,7 +34,7 @@ class LongKeys {
     };
 
     LongKeys() = default;
-    // Of `keys`, those that are long.
+    // Takes the long ones of `keys`.
     explicit LongKeys(const std::vector<ByteTrie::Key>& keys);
 
     bool empty() const { return lengths_.empty(); }

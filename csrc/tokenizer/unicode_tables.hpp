@@ -541,7 +541,7 @@ constexpr LowerRun kLowerRuns[] = {
     {0x1e900, 0x1e921, 1, 34},
 };
 
-// What becomes several code points: `count` of the pool from `begin`.
+// A code point that becomes several: `count` of the pool from `begin`.
 struct Expansion {
     uint32_t code_point;
     uint16_t begin;

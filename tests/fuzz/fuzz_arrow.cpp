@@ -1,6 +1,6 @@
 // libFuzzer's entry to the Arrow C interface: producers that tell the truth, or lie where it can be
 // seen. No error of memory, all that was handed out released once, the texts of an honest producer
-// as they are, and vectors out that say the same of nulls. CONTRIBUTING.md builds it.
+// as they are, and vectors out that say the same of nulls. .ci/fuzz builds and runs it.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -105,7 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 return 0;
         }
     for (const Column& column : columns) {
-        // What the schema says of one must hold for all.
+        // The one schema must be true of all columns.
         const auto same = [](const Column& a, const Column& b) {
             return a.format == b.format && a.has_no_format == b.has_no_format;
         };

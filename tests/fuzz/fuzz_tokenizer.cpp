@@ -1,4 +1,4 @@
-// libFuzzer's entry to the tokenizer; CONTRIBUTING.md has the command. Any text, in any of the
+// libFuzzer's entry to the tokenizer; .ci/fuzz builds and runs it. Any text, in any of the
 // storages of a Python str or in UTF-8, under every setting: no error of memory, and the same ids
 // from every kernel, whether the text is read in pieces or at once.
 #include <array>

@@ -41,7 +41,7 @@ def taken_texts(
     Args:
         inputs: one text; or a list, a tuple, an array of NumPy or pyarrow, a Series of pandas or
             polars, a column of datasets, a generator, any iterable.
-        nulls: ``"empty"`` takes a missing text, see `is_missing`, as an empty one; ``"error"``
+        nulls: ``"empty"`` takes a missing text, see `_is_missing`, as an empty one; ``"error"``
             leaves it.
         errors: ``"replace"`` repairs surrogates, see `without_surrogates`; ``"raise"`` leaves them.
 
@@ -53,7 +53,7 @@ def taken_texts(
     texts = (inputs,) if isinstance(inputs, str) else _listed(inputs)
     if nulls == "empty":
         texts = tuple(
-            text if isinstance(text, str) or not is_missing(text) else "" for text in texts
+            text if isinstance(text, str) or not _is_missing(text) else "" for text in texts
         )
     if errors == "replace":
         texts = tuple(map(without_surrogates, texts))
@@ -123,7 +123,7 @@ def check_texts(texts: Iterable[Any], first_number: int) -> None:
 
 
 def _advice(text: Any) -> str:
-    if is_missing(text):
+    if _is_missing(text):
         shown = "" if text is None else f" ({text})"
         return f"; nulls='empty' takes a missing text{shown} as an empty one"
     if isinstance(text, (bytes, bytearray)):
@@ -169,7 +169,7 @@ def _listed(inputs: Any) -> tuple[Any, ...]:
     return tuple(inputs.to_pylist() if hasattr(inputs, "to_pylist") else inputs)
 
 
-def is_missing(text: object) -> bool:
+def _is_missing(text: object) -> bool:
     """Whether this stands for a missing text: None, or a value that `pandas.isna` calls missing.
 
     These are NaN of Python, NumPy and `decimal`, NaT of NumPy and pandas, and pandas' NA.

@@ -129,7 +129,7 @@ def verify(fast: Model, plain: Model, texts: Iterable[str]) -> Difference | Agre
     difference = _compare_table(fast.table, plain)
     if difference is not None:
         return difference
-    paths = _Paths(fast, load_tokenizer_of(fast), plain, plain_tokenizer(plain))
+    paths = _Paths(fast, load_tokenizer_of(fast), plain, _plain_tokenizer(plain))
     remaining = iter(texts)
     count = tokens = 0
     worst = 0.0
@@ -239,7 +239,7 @@ def _first_difference(fast: FloatArray, plain: FloatArray) -> tuple[int, str] | 
     return int(row), f"dim {dim}: fast {fast[row, dim]:.9g}, plain {plain[row, dim]:.9g}"
 
 
-def plain_tokenizer(model: Model) -> Callable[[str], list[int]]:
+def _plain_tokenizer(model: Model) -> Callable[[str], list[int]]:
     """The ids of a text, by the `tokenizers` package and the model's own rules."""
     import json
     import statistics

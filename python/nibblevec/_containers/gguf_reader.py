@@ -64,7 +64,7 @@ class Value(NamedTuple):
     Attributes:
         type_name: of the value; of its items if it is an array.
         length: number of items of an array, else None.
-        data: a number, or a `FilePart`: the bytes of a string, or of all items of an array.
+        data: a number, or a `_FilePart`: the bytes of a string, or of all items of an array.
     """
 
     type_name: str
@@ -104,7 +104,7 @@ class GgufFile(NamedTuple):
         value = self._value(key, "string", "a string")
         if value is None:
             return None
-        part: FilePart = value.data
+        part: _FilePart = value.data
         if part.end - part.begin > max_bytes:
             problem = f"{part.end - part.begin} bytes, expected at most {max_bytes}"
             raise ModelFormatError(self.path, key, problem)
@@ -173,7 +173,7 @@ def _text(data: bytes | memoryview, path: str, field: str) -> str:
         raise ModelFormatError(path, field, f"not UTF-8: {error}") from None
 
 
-class FilePart(NamedTuple):
+class _FilePart(NamedTuple):
     """Bytes of a file that are read when they are asked for."""
 
     file: ModelFile
@@ -221,7 +221,7 @@ class _Cursor:
             self.position = end
         return self._chunk[begin - self._chunk_begin :]
 
-    def part(self, count: int, field: str) -> FilePart:
+    def part(self, count: int, field: str) -> _FilePart:
         """Pass ``count`` bytes, which are read if they are needed.
 
         Raises:
@@ -229,11 +229,11 @@ class _Cursor:
         """
         begin = self.position
         self.position = self._checked_end(count, field)
-        return FilePart(self._file, begin, self.position)
+        return _FilePart(self._file, begin, self.position)
 
-    def part_since(self, begin: int) -> FilePart:
+    def part_since(self, begin: int) -> _FilePart:
         """What was passed since this position."""
-        return FilePart(self._file, begin, self.position)
+        return _FilePart(self._file, begin, self.position)
 
     def check(self, count: int, field: str) -> None:
         """Check that ``count`` bytes follow.
@@ -258,7 +258,7 @@ class _Cursor:
     def number(self, spelling: str, field: str) -> Any:
         return struct.unpack(spelling, self.take(struct.calcsize(spelling), field))[0]
 
-    def string(self, field: str) -> FilePart:
+    def string(self, field: str) -> _FilePart:
         return self.part(self.number("<Q", field), field)
 
     def name(self, field: str, max_bytes: int) -> str:

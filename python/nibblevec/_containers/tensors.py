@@ -108,13 +108,13 @@ def float32_vector(
     """A finite vector, float32 [dims], dims > 0.
 
     Raises:
-        ModelFormatError: see `float_vector`.
+        ModelFormatError: see `_float_vector`.
     """
-    vector = float_vector(tensors, name, dtypes, path, max_length=MAX_DIMS)
+    vector = _float_vector(tensors, name, dtypes, path, max_length=MAX_DIMS)
     return vector.astype(np.float32, copy=False)
 
 
-def float_vector(
+def _float_vector(
     tensors: Mapping[str, StoredTensor],
     name: str,
     dtypes: tuple[str, ...],
@@ -139,7 +139,7 @@ def float_vector(
     return vector
 
 
-def row_numbers(
+def _row_numbers(
     tensors: Mapping[str, StoredTensor], name: str, rows: int, path: str
 ) -> NDArray[np.uint32]:
     """A vector of row numbers, uint32 [n], n > 0.
@@ -179,9 +179,9 @@ def rules_of(
     mapping, weights = prefix + MAPPING_TENSOR, prefix + WEIGHTS_TENSOR
     row_of_id = weight_of_id = None
     if mapping in tensors:
-        row_of_id = row_numbers(tensors, mapping, rows, path)
+        row_of_id = _row_numbers(tensors, mapping, rows, path)
     if weights in tensors:
-        weight_of_id = float_vector(
+        weight_of_id = _float_vector(
             tensors, weights, (*FLOAT_TYPES, "F64"), path, max_length=MAX_TOKENS
         )
         ids = rows if row_of_id is None else len(row_of_id)

@@ -72,7 +72,7 @@ def ranges_of(
         if not 1 <= dims <= dim:
             raise ModelFormatError(path, name, f"{dims} dims, expected 1..{dim}")
         keys = [RangesKey(normalized, dims) for normalized in (False, True)]
-        key_of_name = {name_of(key): key for key in keys}
+        key_of_name = {_name_of(key): key for key in keys}
         key = key_of_name.get(name.removeprefix(prefix))
         if key is None:
             raise ModelFormatError(path, name, f"expected the name {' or '.join(key_of_name)}")
@@ -90,13 +90,13 @@ def ranges_of(
 def tensors_of_ranges(ranges: Ranges, *, prefix: str = "") -> dict[str, Tensor]:
     """Ranges as tensors, as `ranges_of` reads them."""
     return {
-        prefix + name_of(key): Tensor(
+        prefix + _name_of(key): Tensor(
             "F32", limits.shape, np.ascontiguousarray(limits, "<f4").reshape(-1).view(np.uint8)
         )
         for key, limits in sorted(ranges.items(), key=lambda item: item[0])
     }
 
 
-def name_of(key: RangesKey) -> str:
+def _name_of(key: RangesKey) -> str:
     """The name of a tensor of ranges."""
     return f"{'normalized' if key.normalized else 'unnormalized'}.{key.dims}"

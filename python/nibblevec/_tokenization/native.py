@@ -83,7 +83,7 @@ class NativeTokenizer:
         )
         truncation = _native_truncation(content.get("truncation"))
         self.truncation = truncation if rules.truncation is None else rules.truncation
-        added_tokens, self._ids = native_ids(content)
+        added_tokens, self._ids = _native_ids(content)
         try:
             self.native = _core.Tokenizer(
                 tuple(vocabulary),
@@ -192,7 +192,7 @@ def _keeps_ids(post_processor: Any) -> bool:
 _NativeAddedToken = tuple[str, int, bool, bool, bool, bool]
 
 
-def native_ids(content: dict[str, Any]) -> tuple[list[_NativeAddedToken], IdsInUse]:
+def _native_ids(content: dict[str, Any]) -> tuple[list[_NativeAddedToken], IdsInUse]:
     """The added tokens, and the ids that every version of `tokenizers` gives them.
 
     An added token has its id in the vocabulary; those that the vocabulary lacks are numbered from

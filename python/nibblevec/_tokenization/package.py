@@ -34,7 +34,7 @@ class PackageTokenizer:
         self._json, self._path = tokenizer_json, path
         self.path_taken = f"by the tokenizers package, since {reason}"
         self._tokenizer = load_package_tokenizer(tokenizer_json, path)
-        refuse_chance(self._tokenizer, path)
+        _refuse_chance(self._tokenizer, path)
         self._tokenizer.no_padding()
         settings = self._tokenizer.truncation
         self.truncation = Truncation()
@@ -44,7 +44,7 @@ class PackageTokenizer:
             self.truncation = Truncation(settings["max_length"], settings["direction"] == "left")
         # What the package does by itself.
         self._file_truncation = self.truncation if rules.truncation is None else None
-        self._ids = IdsInUse(package_vocabulary(self._tokenizer), {})
+        self._ids = IdsInUse(_package_vocabulary(self._tokenizer), {})
         self.rules = BoundRules(rules, self._ids.vocabulary, self._unknown_id())
 
     def ids(self) -> IdsInUse:
@@ -156,13 +156,13 @@ def _package_problem(path: str, problem: str, error: BaseException) -> ModelForm
     return ModelFormatError(path, "tokenizer", f"tokenizers {problem}: {error} (in {version})")
 
 
-def package_vocabulary(tokenizer: tokenizers.Tokenizer) -> dict[str, int]:
+def _package_vocabulary(tokenizer: tokenizers.Tokenizer) -> dict[str, int]:
     # The package's own order is another one at each load.
     vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
     return dict(sorted(vocabulary.items(), key=lambda item: (item[1], item[0])))
 
 
-def refuse_chance(tokenizer: tokenizers.Tokenizer, path: str) -> None:
+def _refuse_chance(tokenizer: tokenizers.Tokenizer, path: str) -> None:
     """Refuse a tokenizer whose ids are not the same each time, or never come.
 
     Raises:

@@ -7,11 +7,11 @@ head is recomputed in float64, from which the vectors may be as far as docs/nume
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nibblevec._blocks import batches, slices
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._layouts.tokenizers import load_tokenizer_of
 from nibblevec._token_rules import Truncation
@@ -130,10 +130,9 @@ def verify(fast: Model, plain: Model, texts: Iterable[str]) -> Difference | Agre
     if difference is not None:
         return difference
     paths = _Paths(fast, load_tokenizer_of(fast), plain, _plain_tokenizer(plain))
-    remaining = iter(texts)
     count = tokens = 0
     worst = 0.0
-    while block := tuple(islice(remaining, BLOCK_TEXTS)):
+    for block in batches(texts, BLOCK_TEXTS):
         outcome = _compare_texts(paths, block, count)
         if isinstance(outcome, Difference):
             return outcome
@@ -154,13 +153,12 @@ def _compare_table(fast: Table, plain: Model) -> Difference | None:
     rows, dim = plain.table.rows, plain.table.dim
     if (fast.rows, fast.dim) != (rows, dim):
         return Difference(None, f"{fast!r} was loaded, {plain.table!r} when loaded again")
-    step = max(1, BLOCK_WEIGHTS // dim)
-    for begin in range(0, rows, step):
-        ids = np.arange(begin, min(begin + step, rows))
+    for block in slices(rows, max(1, BLOCK_WEIGHTS // dim)):
+        ids = np.arange(block.start, block.stop)
         different = _first_difference(fast.dequantize(ids), plain_rows(plain.table, ids))
         if different is not None:
             row, problem = different
-            return Difference(None, f"row {begin + row} of the table, {problem}")
+            return Difference(None, f"row {block.start + row} of the table, {problem}")
     return None
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nibblevec._blocks import slices
 from nibblevec._float_environment import in_default_float_environment
 
 if TYPE_CHECKING:
@@ -40,10 +41,9 @@ def distance(model: Model, other: Model) -> Distance:
     ids, dim = min(_ids(model), _ids(other)), model.table.dim
     squares = cosines = 0.0
     least = 1.0
-    step = max(1, BLOCK_WEIGHTS // dim)
-    for begin in range(0, ids, step):
-        block = np.arange(begin, min(begin + step, ids))
-        rows, other_rows = _rows_of(model, block), _rows_of(other, block)
+    for block in slices(ids, max(1, BLOCK_WEIGHTS // dim)):
+        block_ids = np.arange(block.start, block.stop)
+        rows, other_rows = _rows_of(model, block_ids), _rows_of(other, block_ids)
         difference = rows - other_rows
         squares += float(np.vdot(difference, difference))
         products = np.einsum("ij,ij->i", rows, other_rows)

@@ -97,7 +97,7 @@ def text_batches(obj: Any, column: str | None, nulls: Nulls) -> Iterator[_core.T
     Raises:
         TypeError: ``obj`` does not speak it, or the column holds no texts; ``column`` is no str.
         ValueError: no column has this name, or one must be named; a text is null and ``nulls`` is
-            ``"error"`` (names its row); an array contradicts itself or the specification.
+            ``"error"`` (names its number); an array contradicts itself or the specification.
         OSError: the producer failed (ValueError or MemoryError where it says EINVAL or ENOMEM).
     """
     if column is not None and not isinstance(column, str):

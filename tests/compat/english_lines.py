@@ -18,9 +18,9 @@ def english_lines() -> list[str]:
 
 
 def mixed_texts(file: Path | None, count: int) -> list[str]:
-    """So many lines, of a file or of `english_lines`; longer texts; odd ones.
+    """At most ``count`` lines of a file or of `english_lines`, longer texts, and odd ones.
 
-    The odd ones hold what a vocabulary hardly has, and nothing; some begin with it and go on.
+    The odd ones hold characters that a vocabulary hardly has, or nothing; some begin with them.
     """
     lines = file.read_text(encoding="utf-8").splitlines() if file else english_lines()
     step = max(1, len(lines) // count)

@@ -28,7 +28,7 @@ def load_tokenizer_of(
 
     Raises:
         OSError: its file cannot be read, or is not a regular file.
-        ModelFormatError: see `nibblevec._tokenization.load_tokenizer`.
+        ModelFormatError: see `nibblevec._tokenization.loading.load_tokenizer`.
     """
     ids = model.token_rules.ids
     try:

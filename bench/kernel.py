@@ -264,8 +264,8 @@ def head_figures(
     signs = rng.choice([-1, 1], sums.shape)
     wide = (signs * rng.uniform(1, 4, sums.shape) * BAG_LENGTHS[0]).astype(np.float32)
     ones, zeros = np.ones(DIM, np.float32), np.zeros(DIM, np.float32)
-    assert model.head is not None
-    head = (model.head.alpha, model.head.beta, model.head.bias)
+    assert model.dynamic_tanh is not None
+    head = (model.dynamic_tanh.alpha, model.dynamic_tanh.beta, model.dynamic_tanh.bias)
     cases = {natural_name: (sums, head), "wide": (wide, (ones, ones, zeros))}
     for values, (rows, (alpha, beta, bias)) in cases.items():
         work = aligned(np.empty_like(rows))

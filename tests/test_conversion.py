@@ -42,7 +42,7 @@ from nibblevec._layouts.registry import WRITTEN
 from nibblevec._layouts.row_formats import fitting_format, in_row_format, with_row_by_id
 from nibblevec._layouts.saving import fitting_layout, save_model
 from nibblevec._layouts.tokenizers import load_tokenizer_of
-from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._model import DynamicTanh, Model, TokenizerJson
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
 from nibblevec._vectors import write_floats
 
@@ -67,11 +67,11 @@ def without_unknown() -> TokenizerJson:
 def sse_model(row_format: str = "float32", dim: int = DIM, **fields: Any) -> Model:
     content, _ = random_table(row_format, ROWS, dim, np.random.default_rng(dim))
     table = Table.from_buffer(content, dim=dim, format=row_format)  # type: ignore[arg-type]
-    return Model("test", table, tokenizer(), Head(*head_vectors(dim).values()), **fields)
+    return Model("test", table, tokenizer(), DynamicTanh(*head_vectors(dim).values()), **fields)
 
 
 def plain_model(row_format: str = "float32", **fields: Any) -> Model:
-    return sse_model(row_format)._replace(head=None, **fields)
+    return sse_model(row_format)._replace(dynamic_tanh=None, **fields)
 
 
 MODEL2VEC_RULES = TokenRules(Truncation(5), cuts_characters=True, drops_unknown=True)
@@ -186,7 +186,9 @@ def test_gguf_file(tmp_path: Path, case: str, row_format: str) -> None:
 @pytest.mark.parametrize("normalization", [None, "torch"])
 @pytest.mark.parametrize("row_format", ["float32", "float16", "bfloat16"])
 def test_static_embedding_folder(tmp_path: Path, row_format: str, normalization: Any) -> None:
-    model = sse_model(row_format)._replace(head=None, normalization=normalization, **SETTINGS)
+    model = sse_model(row_format)._replace(
+        dynamic_tanh=None, normalization=normalization, **SETTINGS
+    )
     again = written(model, tmp_path / "model", "static")
     assert again.layout == "StaticEmbedding of sentence-transformers"
     assert again.table.format == row_format
@@ -196,13 +198,13 @@ def test_static_embedding_folder(tmp_path: Path, row_format: str, normalization:
 
 @pytest.mark.parametrize("layout", ["static", "sse"])
 def test_rows_of_ids_are_written_one_for_each(tmp_path: Path, layout: str) -> None:
-    head = Head(*head_vectors(DIM).values()) if layout == "sse" else None
+    dynamic_tanh = DynamicTanh(*head_vectors(DIM).values()) if layout == "sse" else None
     for rules in (
         TokenRules(row_of_id=MAPPING),
         TokenRules(weight_of_id=WEIGHTS),
         TokenRules(row_of_id=MAPPING, weight_of_id=WEIGHTS),
     ):
-        model = sse_model("float16")._replace(head=head, token_rules=rules)
+        model = sse_model("float16")._replace(dynamic_tanh=dynamic_tanh, token_rules=rules)
         again = written(model, tmp_path / f"model{id(rules)}", layout)
         assert (again.table.format, again.token_rules.ids) == ("float32", None)
         assert_same_bits(vectors_of(again), vectors_of(model))
@@ -223,7 +225,7 @@ def test_model2vec_folder(
     if mapped:
         rules = rules._replace(row_of_id=MAPPING, weight_of_id=WEIGHTS.astype(np.float64))
     model = sse_model(row_format)._replace(
-        head=None, normalization=normalization, token_rules=rules, wide_sums=mapped
+        dynamic_tanh=None, normalization=normalization, token_rules=rules, wide_sums=mapped
     )
     again = written(model, tmp_path / "model", "model2vec")
     assert (again.layout, again.table.format) == ("Model2Vec", row_format)
@@ -619,7 +621,7 @@ def reversed_bytes(model: Model) -> Model:
     other[-4 * ROWS :] = model.table.buffer[-4 * ROWS :]  # scales are numbers
     return model._replace(
         table=Table.from_buffer(other, dim=DIM),
-        head=Head(*(vector[::-1].copy() for vector in head_vectors(DIM).values())),
+        dynamic_tanh=DynamicTanh(*(vector[::-1].copy() for vector in head_vectors(DIM).values())),
     )
 
 

@@ -56,7 +56,7 @@ def in_two_steps(
         tokens.ids,
         tokens.offsets,
         out,
-        dynamic_tanh=model.dynamic_tanh,
+        dynamic_tanh=model.native_dynamic_tanh,
         mean=True,
         normalize=normalize,
     )

@@ -29,7 +29,7 @@ from nibblevec._layouts import loading
 from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.registry import WRITTEN
 from nibblevec._layouts.saving import save_model
-from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._model import DynamicTanh, Model, TokenizerJson
 from nibblevec._precision import RangesKey
 from nibblevec._token_rules import TokenRules, Truncation
 
@@ -52,7 +52,7 @@ def a_model(layout: str, number: int) -> Model:
         ranges={RangesKey(False, 3): np.array([[-number] * 3, [number] * 3], np.float32)},
     )
     if layout in ("sse", "sse_q4", "gguf"):
-        model = model._replace(head=Head(*head_vectors(DIM, number).values()))
+        model = model._replace(dynamic_tanh=DynamicTanh(*head_vectors(DIM, number).values()))
     if layout == "sse_q4":
         model = model._replace(table=Table.quantize(rows))
     if layout == "model2vec":
@@ -79,7 +79,7 @@ def fingerprint(model: Model) -> object:
     return (
         model.table.dequantize().tobytes(),
         model.tokenizer_json.read(),
-        None if model.head is None else model.head.alpha.tobytes(),
+        None if model.dynamic_tanh is None else model.dynamic_tanh.alpha.tobytes(),
         model.normalization,
         model.token_rules.truncation,
         dict(model.prompts),
@@ -343,13 +343,13 @@ def test_a_lock_that_a_killed_writer_left(tmp_path: Path) -> None:
     lock = folder / LOCK_NAME
     lock.touch(mode=0o444)
     save("sse", 4, folder)
-    assert load_model(folder).head is not None
+    assert load_model(folder).dynamic_tanh is not None
     assert not lock.exists()
     lock.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match=LOCK_NAME):
         save("static", 3, folder)
     assert not (tmp_path / "elsewhere").exists()
-    assert load_model(folder).head is not None
+    assert load_model(folder).dynamic_tanh is not None
 
 
 @posix_only
@@ -362,7 +362,7 @@ def test_a_writer_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(OSError, match="Another process is saving into it") as caught:
             save("sse", 4, folder)
         assert (caught.value.errno, caught.value.filename) == (errno.EBUSY, str(folder))
-        assert load_model(folder).head is None
+        assert load_model(folder).dynamic_tanh is None
     assert sorted(os.listdir(folder)) == before
 
 
@@ -377,7 +377,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     save("static", 3, folder)
     monkeypatch.setattr(fcntl, "flock", refuse)
     save("sse", 4, folder)
-    assert load_model(folder).head is not None
+    assert load_model(folder).dynamic_tanh is not None
 
 
 def test_two_writers_of_one_file(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from nibblevec import Encoder, Table
 from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.row_formats import in_row_format
 from nibblevec._layouts.saving import save_model
-from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._model import DynamicTanh, Model, TokenizerJson
 from nibblevec._precision import RangesKey
 from nibblevec._token_rules import TokenRules, Truncation
 
@@ -351,15 +351,15 @@ def a_model(random: np.random.Generator) -> Model:
         row_of_id=random.integers(0, rows, ids).astype(np.uint32) if mapped else None,
         weight_of_id=random.standard_normal(ids).astype(weighted) if weighted else None,
     )
-    has_head = choose([False, False, True])
+    has_dynamic_tanh = choose([False, False, True])
     norms = [None, None, "torch", "model2vec", "model2vec_float16"]
     is_plain = choose([True, True, False])  # as folders are
     if is_plain:
-        drops = rules.drops_unknown and not has_head
+        drops = rules.drops_unknown and not has_dynamic_tanh
         cut = choose([Truncation(), Truncation(5)]) if drops else None
         rules = rules._replace(truncation=cut, cuts_characters=drops, drops_unknown=drops)
         own = "model2vec_float16" if row_format == "float16" else "model2vec"
-        norms = [None] if has_head else [None, own if drops else "torch"]
+        norms = [None] if has_dynamic_tanh else [None, own if drops else "torch"]
     prompts: dict[str, str] = choose(
         [{}, {}, {}, {"query": "tea ", "mine": ""}, {"document": "", "a": "cup "}]
     )
@@ -370,10 +370,10 @@ def a_model(random: np.random.Generator) -> Model:
         "test",
         table,
         a_tokenizer(choose),
-        Head(*head_vectors(dim).values()) if has_head else None,
+        DynamicTanh(*head_vectors(dim).values()) if has_dynamic_tanh else None,
         choose(norms),
         rules,
-        wide_sums=choose([False, False, True]) and not (is_plain and has_head),
+        wide_sums=choose([False, False, True]) and not (is_plain and has_dynamic_tanh),
         prompts=prompts,
         default_prompt_name=choose([None, None, *prompts, "query"]),
         similarity_fn_name=choose([None, None, "cosine", "dot"]),

@@ -28,7 +28,7 @@ from nibblevec import Table, _core
 from nibblevec import _verification as verification
 from nibblevec._cli import main
 from nibblevec._layouts.loading import load_model
-from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._model import DynamicTanh, Model, TokenizerJson
 from nibblevec._token_rules import TokenRules, Truncation
 from nibblevec._vectors import write_floats
 from nibblevec._verification import (
@@ -48,13 +48,13 @@ MAPPING = np.random.default_rng(3).integers(0, ROWS, ROWS).astype(np.uint32)
 WEIGHTS = np.random.default_rng(4).standard_normal(ROWS)
 
 
-def a_model(row_format: str = "float32", *, head: bool = True, **fields: Any) -> Model:
+def a_model(row_format: str = "float32", *, has_dynamic_tanh: bool = True, **fields: Any) -> Model:
     content, _ = random_table(row_format, ROWS, DIM, np.random.default_rng(DIM))
     return Model(
         "test",
         Table.from_buffer(content, dim=DIM, format=row_format),  # type: ignore[arg-type]
         TokenizerJson("somewhere", json.dumps(tokenizer_content()).encode()),
-        Head(*head_vectors(DIM).values()) if head else None,
+        DynamicTanh(*head_vectors(DIM).values()) if has_dynamic_tanh else None,
         **fields,
     )
 
@@ -71,19 +71,19 @@ def test_rows_are_those_of_the_oracle(row_format: str) -> None:
 
 MODELS: dict[str, Model] = {
     **{row_format: a_model(row_format) for row_format in FORMATS},
-    "mean": a_model(head=False),
-    "normalised": a_model(head=False, normalization="torch"),
+    "mean": a_model(has_dynamic_tanh=False),
+    "normalised": a_model(has_dynamic_tanh=False, normalization="torch"),
     "normalised head": a_model(normalization="torch"),
     "length": a_model(token_rules=TokenRules(Truncation(3))),
     "end": a_model(token_rules=TokenRules(Truncation(3, keep_end=True))),
     "Model2Vec": a_model(
-        head=False,
+        has_dynamic_tanh=False,
         normalization="model2vec",
         token_rules=TokenRules(Truncation(7), cuts_characters=True, drops_unknown=True),
     ),
     "Model2Vec, float16": a_model(
         "float16",
-        head=False,
+        has_dynamic_tanh=False,
         normalization="model2vec_float16",
         token_rules=TokenRules(
             Truncation(None),
@@ -92,21 +92,23 @@ MODELS: dict[str, Model] = {
             weight_of_id=WEIGHTS.astype(np.float32),
         ),
     ),
-    "float64 weights": a_model(head=False, token_rules=TokenRules(weight_of_id=WEIGHTS)),
+    "float64 weights": a_model(
+        has_dynamic_tanh=False, token_rules=TokenRules(weight_of_id=WEIGHTS)
+    ),
     "wide sums of narrow weights": a_model(
-        head=False,
+        has_dynamic_tanh=False,
         token_rules=TokenRules(weight_of_id=WEIGHTS.astype(np.float32)),
         wide_sums=True,
     ),
     "wide": a_model(
-        head=False,
+        has_dynamic_tanh=False,
         normalization="model2vec",
         token_rules=TokenRules(row_of_id=MAPPING, weight_of_id=WEIGHTS),
         wide_sums=True,
     ),
     "wide, float16": a_model(
         "float16",
-        head=False,
+        has_dynamic_tanh=False,
         normalization="model2vec_float16",
         token_rules=TokenRules(row_of_id=MAPPING, weight_of_id=WEIGHTS),
         wide_sums=True,
@@ -130,7 +132,7 @@ def test_rows_whose_squares_leave_float32(normalization: Any) -> None:
     scales = [10.0**power for power in range(-44, 36)] + [2.0**60 * (1 + i / 8) for i in range(8)]
     for scale in scales:
         table = Table.from_buffer((rows * scale).astype(np.float32), dim=DIM, format="float32")
-        model = a_model(head=False, normalization=normalization)._replace(table=table)
+        model = a_model(has_dynamic_tanh=False, normalization=normalization)._replace(table=table)
         outcome = verify(model, model, TEXTS[:12])
         assert isinstance(outcome, Agreement), (scale, outcome)
         assert outcome.worst <= 1
@@ -171,9 +173,10 @@ def test_means_and_heads_are_those_of_the_oracle() -> None:
     mean = plain_mean(model, ids)
     assert np.array_equal(mean, reference.mean(sums, np.array([4]))[0])
     assert plain_mean(model, []).tolist() == [0] * DIM
-    assert model.head
-    vectors = (model.head.alpha, model.head.beta, model.head.bias)
-    exact = model.head.beta * np.tanh((model.head.alpha * mean + model.head.bias).astype("f8"))
+    assert model.dynamic_tanh
+    vectors = (model.dynamic_tanh.alpha, model.dynamic_tanh.beta, model.dynamic_tanh.bias)
+    alpha, beta, bias = vectors
+    exact = beta * np.tanh((alpha * mean + bias).astype("f8"))
     for normalize in (False, True):
         expected, allowed = plain_head(model, mean[None], normalize=normalize)
         length = np.linalg.norm(exact) if normalize else 1
@@ -257,7 +260,7 @@ def test_another_vector(case: str, normalize: bool, monkeypatch: pytest.MonkeyPa
     def wrong(*arguments: Any, **options: Any) -> int:
         cut = write_floats(*arguments, **options)
         model, _, _, _, out = arguments
-        if options["normalize"] == normalize and (model.head or model.normalization):
+        if options["normalize"] == normalize and (model.dynamic_tanh or model.normalization):
             out[8, 17] += np.abs(out[8]).max() * 3e-5
         return cut
 
@@ -270,10 +273,11 @@ def test_another_vector(case: str, normalize: bool, monkeypatch: pytest.MonkeyPa
 
 def test_another_head() -> None:
     model = a_model()
-    assert model.head
-    beta = model.head.beta.copy()
+    own = model.dynamic_tanh
+    assert own
+    beta = own.beta.copy()
     beta[200] *= np.float32(1.0001)
-    other = model._replace(head=Head(model.head.alpha, beta, model.head.bias))
+    other = model._replace(dynamic_tanh=DynamicTanh(own.alpha, beta, own.bias))
     assert "the vector at dim 200" in difference(model, other).problem
     assert "the vector at dim 0" in difference(a_model(normalization="torch"), model).problem
 

@@ -34,7 +34,7 @@ Normalization = Literal["torch", "model2vec", "model2vec_float16"]
 IMPLIED_PROMPT_NAMES = ("query", "document")
 
 
-class Head:
+class DynamicTanh:
     """Separable Dynamic Tanh: ``beta * tanh(alpha * x + bias)``.
 
     Attributes:
@@ -122,8 +122,8 @@ class Model(NamedTuple):
         layout: the layout it was read from, in words.
         table: token embeddings.
         tokenizer_json: the file of its tokenizer.
-        head: applied to the mean of the rows; None leaves the mean as it is.
-        normalization: how the model itself scales its vectors after the head; None: not at all.
+        dynamic_tanh: applied to the mean of the rows; None leaves the mean as it is.
+        normalization: how the model itself scales its vectors at last; None: not at all.
         token_rules: applied to a text before and after it is tokenised.
         wide_sums: rows are weighted, added and divided in float64, then rounded to float32.
         prompts: what may be put before a text, by name.
@@ -143,7 +143,7 @@ class Model(NamedTuple):
     layout: str
     table: Table
     tokenizer_json: TokenizerJson
-    head: Head | None = None
+    dynamic_tanh: DynamicTanh | None = None
     normalization: Normalization | None = None
     token_rules: TokenRules = NO_RULES
     wide_sums: bool = False
@@ -158,9 +158,9 @@ class Model(NamedTuple):
     stored_table_bytes: int | None = None
 
     @property
-    def dynamic_tanh(self) -> _core.DynamicTanh | None:
-        """The head for the kernel."""
-        return None if self.head is None else self.head.native
+    def native_dynamic_tanh(self) -> _core.DynamicTanh | None:
+        """The Dynamic Tanh for the kernel."""
+        return None if self.dynamic_tanh is None else self.dynamic_tanh.native
 
     def truncated(self, truncation: Truncation) -> Model:
         """The same model with another limit of tokens, kept where it had its own.
@@ -179,12 +179,12 @@ class Model(NamedTuple):
         """SHA-256 of everything that vectors depend on."""
         import hashlib
 
-        head, rules = self.head, self.token_rules
-        vectors = () if head is None else (head.alpha, head.beta, head.bias)
+        tanh, rules = self.dynamic_tanh, self.token_rules
+        vectors = () if tanh is None else (tanh.alpha, tanh.beta, tanh.bias)
         settings = (
             self.table.format,
             self.table.dim,
-            head is None,
+            tanh is None,
             self.normalization,
             self.wide_sums,
             rules.truncation,

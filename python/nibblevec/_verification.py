@@ -191,7 +191,7 @@ def _compare_texts(
         return out
 
     means = np.stack([plain_mean(plain, bag) for bag in bags])
-    bare = fast._replace(head=None, normalization=None)
+    bare = fast._replace(dynamic_tanh=None, normalization=None)
     different = _first_difference(fast_vectors(bare, normalize=False), means)
     if different is not None:
         return named(different[0], f"the mean at {different[1]}")
@@ -328,12 +328,12 @@ def plain_head(
     vectors = means.astype(np.float64)
     allowed = np.zeros_like(vectors)
     with np.errstate(all="ignore"):
-        if model.head is not None:
-            head = model.head
-            inner = head.alpha * means + head.bias  # float32, rounded twice, as the fast path does
+        if model.dynamic_tanh is not None:
+            tanh = model.dynamic_tanh
+            inner = tanh.alpha * means + tanh.bias  # float32, rounded twice, as the fast path does
             bent = np.tanh(inner.astype(np.float64))
-            vectors = head.beta.astype(np.float64) * bent
-            allowed = TANH_ULP * _last_place(bent) * np.abs(head.beta) + _last_place(vectors)
+            vectors = tanh.beta.astype(np.float64) * bent
+            allowed = TANH_ULP * _last_place(bent) * np.abs(tanh.beta) + _last_place(vectors)
         if model.normalization == "model2vec_float16":
             vectors = vectors.astype(np.float16).astype(np.float64)
         scalings = [model.normalization] if model.normalization is not None else []

@@ -35,9 +35,9 @@ class DynamicTanh(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        head = load_model(BUNDLED_MODEL).head
-        assert head is not None
-        self.vectors = [torch.from_numpy(v.copy()) for v in (head.alpha, head.beta, head.bias)]
+        tanh = load_model(BUNDLED_MODEL).dynamic_tanh
+        assert tanh is not None
+        self.vectors = [torch.from_numpy(v.copy()) for v in (tanh.alpha, tanh.beta, tanh.bias)]
 
     def forward(self, features: dict[str, Any], **_options: Any) -> dict[str, Any]:
         alpha, beta, bias = self.vectors

@@ -22,7 +22,7 @@ from tiny_models import VOCABULARY, head_vectors, tokenizer_content
 from nibblevec import Encoder, Table
 from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.saving import save_model
-from nibblevec._model import Head, Model, TokenizerJson
+from nibblevec._model import DynamicTanh, Model, TokenizerJson
 from nibblevec._token_rules import TokenRules, Truncation
 
 ROWS, DIM = len(VOCABULARY), 256
@@ -138,7 +138,7 @@ def test_model2vec_of_more_rows_than_tokens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row_format", ["float32", "float16", "bfloat16"])
 def test_float_sse_is_read_by_safetensors(tmp_path: Path, row_format: str) -> None:
-    model = a_model(head=Head(*head_vectors(DIM).values()))
+    model = a_model(dynamic_tanh=DynamicTanh(*head_vectors(DIM).values()))
     save_model(model, str(tmp_path / "model"), "sse", row_format)
     path = tmp_path / "model" / "model.safetensors"
     tensors = safetensors.torch.load_file(path)
@@ -154,7 +154,7 @@ def test_float_sse_is_read_by_safetensors(tmp_path: Path, row_format: str) -> No
 @pytest.mark.parametrize("row_format", ["float32", "float16", "bfloat16", "q4_k", "q6_k"])
 def test_gguf(tmp_path: Path, row_format: str) -> None:
     model = a_model(
-        head=Head(*head_vectors(DIM).values()),
+        dynamic_tanh=DynamicTanh(*head_vectors(DIM).values()),
         normalization="torch",
         prompts={"query": "tea: ", "caf\u00e9": ""},
         default_prompt_name="query",

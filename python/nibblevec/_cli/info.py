@@ -56,7 +56,7 @@ def info(model: str | None) -> None:
             "rows": table.rows,
             "dims": table.dim if kept is None else f"{table.dim}, of which {kept} are kept",
             "table bytes": table.nbytes,
-            "head": "mean" if loaded.head is None else "mean, Dynamic Tanh",
+            "head": "mean" if loaded.dynamic_tanh is None else "mean, Dynamic Tanh",
             "normalizes": NORMALIZATIONS[loaded.normalization],
             "tokens": _tokens_in_words(loaded.token_rules, tokenizer.truncation.max_length),
             "prompts": ", ".join(

@@ -22,7 +22,12 @@ from nibblevec._containers.tensors import (
     tensor_of_table,
     tensors_of_rules,
 )
-from nibblevec._layouts.head import HEAD_TENSORS, has_head, head_of, tensors_of_head
+from nibblevec._layouts.dynamic_tanh import (
+    DYNAMIC_TANH_TENSORS,
+    dynamic_tanh_of,
+    has_dynamic_tanh,
+    tensors_of_dynamic_tanh,
+)
 from nibblevec._layouts.place import Place
 from nibblevec._layouts.ranges import ranges_of, tensors_of_ranges
 from nibblevec._model import IMPLIED_PROMPT_NAMES, Model, Normalization, TokenizerJson
@@ -81,15 +86,13 @@ def load(place: Place) -> Model:
     table = _table(file)
     rules = _token_rules(file, table)
     _check_stated(file, table, rules)
-    head = None
-    if has_head(file.tensors):
-        head = head_of(file.tensors, ("F32",), path)
-        if len(head.alpha) != table.dim:
-            raise ModelFormatError(
-                path,
-                HEAD_TENSORS[0],
-                f"length {len(head.alpha)}, expected {table.dim}, the dims of {TABLE_TENSOR}",
-            )
+    dynamic_tanh = None
+    if has_dynamic_tanh(file.tensors):
+        dynamic_tanh = dynamic_tanh_of(file.tensors, ("F32",), path)
+        length = len(dynamic_tanh.alpha)
+        if length != table.dim:
+            problem = f"length {length}, expected {table.dim}, the dims of {TABLE_TENSOR}"
+            raise ModelFormatError(path, DYNAMIC_TANH_TENSORS[0], problem)
     tokenizer_json = file.string_bytes(TOKENIZER_KEY, MAX_TOKENIZER_BYTES)
     if tokenizer_json is None:
         problem = "missing; a model's whole tokenizer.json is looked for there"
@@ -110,7 +113,7 @@ def load(place: Place) -> Model:
         layout="GGUF",
         table=table,
         tokenizer_json=TokenizerJson(path, tokenizer_json),
-        head=head,
+        dynamic_tanh=dynamic_tanh,
         normalization=_normalization(file),
         token_rules=rules,
         wide_sums=bool(file.boolean("sse.wide_sums")),
@@ -239,8 +242,8 @@ def write(model: Model, file: IO[bytes]) -> None:
     """
     table, rules = model.table, model.token_rules
     tensors = {TABLE_TENSOR: tensor_of_table(table)}
-    if model.head is not None:
-        tensors |= tensors_of_head(model.head)
+    if model.dynamic_tanh is not None:
+        tensors |= tensors_of_dynamic_tanh(model.dynamic_tanh)
     tensors |= tensors_of_rules(rules, prefix=PREFIX)
     tensors |= tensors_of_ranges(model.ranges, prefix=RANGES_PREFIX)
     write_gguf(file, _metadata(model), tensors)

@@ -146,7 +146,7 @@ def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
     """Write the files of a Model2Vec model.
 
     Args:
-        model: without a head; its table is float32, float16 or int8.
+        model: without a Dynamic Tanh; its table is float32, float16 or int8.
         tokenizer: of the model.
         folder: an empty one.
 
@@ -197,7 +197,7 @@ def _losses(model: Model, tokenizer: ModelTokenizer) -> dict[str, bool]:
     truncation = _truncation(model, tokenizer)
     length, keep_end = truncation or Truncation()
     return {
-        "a Dynamic Tanh": model.head is not None,
+        "a Dynamic Tanh": model.dynamic_tanh is not None,
         "unknown tokens that count": not rules.drops_unknown and _has_unknown(tokenizer.settings),
         "a truncation in tokenizer.json": truncation is None,
         "texts cut at their beginning": keep_end,
@@ -215,7 +215,7 @@ def _has_unknown(content: dict[str, Any]) -> bool:
 
 
 def _suits(model: Model) -> bool:
-    return model.head is None and model.token_rules.drops_unknown
+    return model.dynamic_tanh is None and model.token_rules.drops_unknown
 
 
 def _has_row_by_id(model: Model, _row_format: str) -> bool:

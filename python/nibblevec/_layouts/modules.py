@@ -112,7 +112,7 @@ def write_modules(model: Model, folder: str, place: str) -> None:
     """Write a ``modules.json``: a `StaticEmbedding`, and what scales its vectors.
 
     Args:
-        model: without a head.
+        model: without a Dynamic Tanh.
         folder: where to.
         place: path of the `StaticEmbedding` there, in words of the file.
 

@@ -31,8 +31,8 @@ WEIGHT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 def fitting_layout(model: Model, path: str) -> str:
     """Which of the layouts of `WRITTEN` a model is best written in, where nobody says.
 
-    The one whose files end as the name does, else the first one that suits the model: with a head
-    SSE, with Model2Vec's rules that, else a `StaticEmbedding`.
+    The one whose files end as the name does, else the first one that suits the model: SSE with a
+    Dynamic Tanh, Model2Vec with its rules, else a `StaticEmbedding`.
     """
     name = path.rstrip("/").lower()  # a folder called as a file could not be loaded
     for layout, writing in WRITTEN.items():
@@ -98,7 +98,7 @@ def _warn_of_growth(model: Model, path: str, writing: Writing, row_format: str) 
     is_gguf = writing is GGUF.writing
     if table.format in WRITTEN[GGUF.name].row_formats:
         way_out = "a name that ends in .gguf keeps them"
-    elif model.head is not None and is_gguf:
+    elif model.dynamic_tanh is not None and is_gguf:
         way_out = "a folder keeps them"
     elif table.dim % SUPERBLOCK_WEIGHTS == 0:
         way_out = "quantize='q4_k' packs the float model for a name that ends in .gguf"

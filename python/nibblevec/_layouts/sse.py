@@ -1,4 +1,4 @@
-"""Stable Static Embedding models: a table in 4 bits and a Dynamic Tanh head.
+"""Stable Static Embedding models: a table in 4 bits and a Dynamic Tanh.
 
 Source: the published quantised model's loader.
 """
@@ -13,7 +13,12 @@ import numpy as np
 from nibblevec._containers.files import ModelFormatError, map_file
 from nibblevec._containers.safetensors import read_safetensors, write_safetensors
 from nibblevec._containers.tensors import FLOAT_TYPES, table_of, tensor_of_table
-from nibblevec._layouts.head import HEAD_TENSORS, has_head, head_of, tensors_of_head
+from nibblevec._layouts.dynamic_tanh import (
+    DYNAMIC_TANH_TENSORS,
+    dynamic_tanh_of,
+    has_dynamic_tanh,
+    tensors_of_dynamic_tanh,
+)
 from nibblevec._layouts.layout import Form, Layout, Writing, row_by_id_needs_float32
 from nibblevec._layouts.place import TENSORS_NAME, Place
 from nibblevec._layouts.settings import (
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 
 # Despite its name not ggml's Q4_K: nibbles with one scale a row, see `Table.from_buffer`.
 TABLE_NAME = "embedding.q4_k_m.bin"
-HEAD_NAME = "model_rest.safetensors"
+DYNAMIC_TANH_NAME = "model_rest.safetensors"
 FLOAT_NAME = TENSORS_NAME
 
 WEIGHT_TENSOR = "embedding.weight"
@@ -50,22 +55,26 @@ def _load_quantized(folder: Place) -> Model:
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
         ModelFormatError: the table's size is not a whole number of rows, a scale or a value of the
-            head is not finite, the head's tensors are missing, of another type or length, or see
+            Dynamic Tanh is not finite, a tensor of it is missing, of another type or length, or see
             `nibblevec._layouts.settings.read_settings`.
     """
     tokenizer = TokenizerJson.in_folder(folder.path)
-    head_path = os.path.join(folder.path, HEAD_NAME)
-    head = head_of(read_safetensors(head_path, mmap=False), ("F32",), head_path)
+    vectors_path = os.path.join(folder.path, DYNAMIC_TANH_NAME)
+    dynamic_tanh = dynamic_tanh_of(
+        read_safetensors(vectors_path, mmap=False), ("F32",), vectors_path
+    )
     table_path = os.path.join(folder.path, TABLE_NAME)
     try:
-        table = Table.from_buffer(map_file(table_path, mmap=folder.mmap), dim=len(head.alpha))
+        table = Table.from_buffer(
+            map_file(table_path, mmap=folder.mmap), dim=len(dynamic_tanh.alpha)
+        )
     except ValueError as error:
         raise ModelFormatError(table_path, "table", str(error)) from None
     return Model(
         "SSE, 4-bit",
         table,
         tokenizer,
-        head,
+        dynamic_tanh,
         headerless_table=table_path,
         **read_settings(folder.path, table.dim)._asdict(),
     )
@@ -81,15 +90,19 @@ def _load_float(folder: Place) -> Model:
 
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
-        ModelFormatError: a tensor is missing, of another type or shape, a value of the head is not
-            finite, or see `nibblevec._layouts.settings.read_settings`.
+        ModelFormatError: a tensor is missing, of another type or shape, a value of the
+            Dynamic Tanh is not finite, or see `nibblevec._layouts.settings.read_settings`.
     """
     tokenizer = TokenizerJson.in_folder(folder.path)
     path = os.path.join(folder.path, FLOAT_NAME)
-    head = head_of(folder.tensors, FLOAT_TYPES, path)
-    table = table_of(folder.tensors, WEIGHT_TENSOR, FLOAT_TYPES, path, dim=len(head.alpha))
+    dynamic_tanh = dynamic_tanh_of(folder.tensors, FLOAT_TYPES, path)
+    table = table_of(folder.tensors, WEIGHT_TENSOR, FLOAT_TYPES, path, dim=len(dynamic_tanh.alpha))
     return Model(
-        "SSE, float", table, tokenizer, head, **read_settings(folder.path, table.dim)._asdict()
+        "SSE, float",
+        table,
+        tokenizer,
+        dynamic_tanh,
+        **read_settings(folder.path, table.dim)._asdict(),
     )
 
 
@@ -98,14 +111,14 @@ def _is_quantized(folder: Place) -> bool:
 
 
 def _is_float(folder: Place) -> bool:
-    return has_head(folder.tensors)
+    return has_dynamic_tanh(folder.tensors)
 
 
 def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
     """Write the files of an SSE model: quantised where its table is sse_q4, else float.
 
     Args:
-        model: with a head, and a row for each id; its table is sse_q4, float32, float16 or
+        model: with a Dynamic Tanh, and a row for each id; its table is sse_q4, float32, float16 or
             bfloat16. The rows of sse_q4 beyond the last id are left out: the layout asks for a row
             for each.
         tokenizer: of the model.
@@ -117,14 +130,14 @@ def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
     """
     from nibblevec._io.output_files import write_file
 
-    head = {} if model.head is None else tensors_of_head(model.head)
+    tensors = {} if model.dynamic_tanh is None else tensors_of_dynamic_tanh(model.dynamic_tanh)
     if model.table.format == "sse_q4":
         rows = _first_rows(model.table, tokenizer.ids.end)
         write_file(os.path.join(folder, TABLE_NAME), rows.data)
-        write_safetensors(os.path.join(folder, HEAD_NAME), head)
+        write_safetensors(os.path.join(folder, DYNAMIC_TANH_NAME), tensors)
     else:
         weight = tensor_of_table(model.table)
-        write_safetensors(os.path.join(folder, FLOAT_NAME), {**head, WEIGHT_TENSOR: weight})
+        write_safetensors(os.path.join(folder, FLOAT_NAME), {**tensors, WEIGHT_TENSOR: weight})
     model.tokenizer_json.write(folder)
     if says_something(model):
         write_settings(model, folder)
@@ -142,14 +155,14 @@ def _losses(model: Model, _tokenizer: ModelTokenizer) -> dict[str, bool]:
     from nibblevec._layouts.losses import losses_of_rules
 
     return {
-        "vectors without a Dynamic Tanh": model.head is None,
+        "vectors without a Dynamic Tanh": model.dynamic_tanh is None,
         "vectors that the model itself scales": model.normalization is not None,
         **losses_of_rules(model),
     }
 
 
 def _suits(model: Model) -> bool:
-    return model.head is not None
+    return model.dynamic_tanh is not None
 
 
 def _has_row_by_id(_model: Model, _row_format: str) -> bool:
@@ -161,9 +174,9 @@ SSE = Layout(
     words="an SSE folder",
     forms=(
         Form(f"{TABLE_NAME} (quantised SSE)", _is_quantized, _load_quantized),
-        Form(f"{FLOAT_NAME} with {HEAD_TENSORS[0]} (float SSE)", _is_float, _load_float),
+        Form(f"{FLOAT_NAME} with {DYNAMIC_TANH_TENSORS[0]} (float SSE)", _is_float, _load_float),
     ),
-    files=(TABLE_NAME, HEAD_NAME, FLOAT_NAME, TokenizerJson.NAME, SETTINGS_NAME),
+    files=(TABLE_NAME, DYNAMIC_TANH_NAME, FLOAT_NAME, TokenizerJson.NAME, SETTINGS_NAME),
     signs=(
         frozenset({TABLE_NAME, TokenizerJson.NAME}),
         frozenset({FLOAT_NAME, TokenizerJson.NAME}),
@@ -178,6 +191,6 @@ SSE = Layout(
         needs_float32=row_by_id_needs_float32,
         # A folder may hold both tables, of which the quantised one counts.
         decisive_names=(FLOAT_NAME, TABLE_NAME),
-        other_names=(TokenizerJson.NAME, HEAD_NAME, SETTINGS_NAME),
+        other_names=(TokenizerJson.NAME, DYNAMIC_TANH_NAME, SETTINGS_NAME),
     ),
 )

@@ -144,8 +144,8 @@ def _write(model: Model, _tokenizer: ModelTokenizer, folder: str) -> None:
     """Write the files of a `StaticEmbedding`.
 
     Args:
-        model: without a head, and with a row for each id unless it has sums in float64; its table
-            is float32, float16 or bfloat16.
+        model: without a Dynamic Tanh, and with a row for each id unless it has sums in float64;
+            its table is float32, float16 or bfloat16.
         folder: an empty one.
 
     Raises:
@@ -165,11 +165,11 @@ def _write(model: Model, _tokenizer: ModelTokenizer, folder: str) -> None:
 def _losses(model: Model, _tokenizer: ModelTokenizer) -> dict[str, bool]:
     from nibblevec._layouts.losses import losses_of_rules
 
-    return {"a Dynamic Tanh": model.head is not None, **losses_of_rules(model)}
+    return {"a Dynamic Tanh": model.dynamic_tanh is not None, **losses_of_rules(model)}
 
 
 def _suits(model: Model) -> bool:
-    return model.head is None and not model.token_rules.drops_unknown
+    return model.dynamic_tanh is None and not model.token_rules.drops_unknown
 
 
 def _has_row_by_id(model: Model, row_format: str) -> bool:

@@ -19,7 +19,7 @@ Nulls = Literal["null", "empty", "error"]
 # The Arrow type of a vector: FixedSizeList<float32>[dims], or List<float32>.
 ListType = Literal["fixed", "list"]
 
-# A List has int32 offsets, which bounds the numbers of one array.
+# A List has int32 offsets, which bounds the values of one array.
 MAX_LIST_VALUES = (1 << 31) - 1
 
 

@@ -35,7 +35,7 @@ DTYPES: dict[Precision, np.dtype[Any]] = {
 # int8 and uint8 cut the range of a dim into this many steps.
 STEPS = 255
 
-# The code of int8 that the greatest number of a sample gets.
+# The code of int8 that the greatest value of a sample gets.
 GREATEST_CODE = 127
 
 # Where a range begins and ends if a step is 1, so that the code is the nearest integer: half a step
@@ -75,13 +75,13 @@ def width_of(precision: Precision, dims: int) -> int:
 
 
 def has_ranges(precision: Precision) -> bool:
-    """Whether the range of a dim decides the codes of its numbers."""
+    """Whether codes depend on the range of each dim."""
     return precision in ("int8", "uint8")
 
 
 @in_default_float_environment
 def ranges_of_vectors(vectors: FloatArray) -> FloatArray:
-    """The least and the greatest number of each dim, float32 [2, dims].
+    """The least and the greatest value of each dim, float32 [2, dims].
 
     Raises:
         ValueError: there are fewer than two vectors.
@@ -93,7 +93,7 @@ def ranges_of_vectors(vectors: FloatArray) -> FloatArray:
 
 @in_default_float_environment
 def greatest_magnitude(vectors: FloatArray) -> float:
-    """The greatest absolute number of [n, dims]; 0 if there is none, a NaN if there is one."""
+    """The greatest absolute value of [n, dims]; 0 if there is none, a NaN if there is one."""
     return float(np.max(np.abs(vectors), initial=0))
 
 
@@ -101,13 +101,13 @@ def greatest_magnitude(vectors: FloatArray) -> float:
 def centred_ranges(greatest: float, dims: int) -> FloatArray:
     """One range for all dims, float32 [2, dims], in which 0 is in the middle of int8's code 0.
 
-    So an int8 is the number over one step, rounded, and dot products and cosines of such vectors
-    are those of the numbers. With a range of its own for each dim, as `ranges_of_vectors` finds
-    them, dims would weigh otherwise and 0 would lie elsewhere in each.
+    So an int8 is the value over one step, rounded, and dot products and cosines of such vectors
+    are those of the values. With a range of its own for each dim, as `ranges_of_vectors` finds
+    them, each dim would have another weight and another place of 0.
 
     Args:
-        greatest: the number that gets the code 127.
-        dims: how many.
+        greatest: the value that gets the code 127.
+        dims: number of dims.
 
     Raises:
         ValueError: ``greatest`` is 0, or too large or small for float32 steps.
@@ -155,15 +155,15 @@ def quantize(
 ) -> None:
     """Write vectors in a precision.
 
-    A number becomes the step of its dim's range that it is in, 0..255, and less 128 for int8; what
-    is outside the range becomes the nearest, a NaN the least. A bit says whether a number is above
-    0, the first dim being the highest bit of the first byte; binary is ubinary less 128.
+    A value becomes the step of its dim's range that it is in, 0..255, and less 128 for int8; a
+    value outside the range becomes the nearest step, a NaN the least. A bit says whether a value is
+    above 0, the first dim being the highest bit of the first byte; binary is ubinary less 128.
 
     Args:
         vectors: float32 [n, dims]; scratch space afterwards.
         precision: any.
         out: [n, `width_of`] of `DTYPES`.
-        ranges: least and greatest number of each dim, float32 [2, dims]; of int8 and uint8 only.
+        ranges: least and greatest value of each dim, float32 [2, dims]; of int8 and uint8 only.
     """
     if is_bits(precision):
         bits = np.packbits(vectors > 0, axis=-1)

@@ -80,8 +80,9 @@ class JsonLinesWriter:
         """
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
-            row = self._count + int(np.argmin(finite))
-            raise ValueError(f"the vector of row {row} is not finite and cannot be written as JSON")
+            number = self._count + int(np.argmin(finite))
+            problem = f"the vector of row {number} is not finite and cannot be written as JSON"
+            raise ValueError(problem)
         self._count += len(texts)
         for text, vector in zip(texts, vectors.tolist(), strict=True):
             values = self._vector_format % tuple(vector)

@@ -89,7 +89,7 @@ def _load(folder: Place) -> Model:
         ModelFormatError: a tensor is missing, or of another type or shape; a row of ``mapping`` is
             not one of the table; a weight is not finite; a setting has another type.
     """
-    tokenizer = TokenizerJson.in_folder(folder.path)
+    tokenizer_json = TokenizerJson.in_folder(folder.path)
     config_path = os.path.join(folder.path, CONFIG_NAME)
     config = folder.json_object(CONFIG_NAME, "config")
     normalize = config.get("normalize")
@@ -118,7 +118,7 @@ def _load(folder: Place) -> Model:
     return Model(
         "Model2Vec",
         table,
-        tokenizer,
+        tokenizer_json,
         normalization=normalization,
         token_rules=rules._replace(
             truncation=Truncation(None if length is None else min(length, sys.maxsize)),

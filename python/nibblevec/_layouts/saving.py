@@ -151,7 +151,7 @@ def save_model(
         raise ValueError("the name of a model is empty")
     _check_texts(model, path)
     writing = WRITTEN[layout]
-    source = tokenizer or ModelTokenizer(model)
+    model_tokenizer = tokenizer or ModelTokenizer(model)
     if writing.has_row_by_id(model, row_format or model.table.format):
         model = with_row_by_id(model)
     row_format = row_format or model.table.format
@@ -163,13 +163,13 @@ def save_model(
     model = model._replace(table=in_row_format(model.table, row_format, threads=threads))
 
     def write(target: str | IO[bytes]) -> None:
-        refuse_losses(writing.words, writing.losses(model, source))
-        writing.write(model, source, target)
+        refuse_losses(writing.words, writing.losses(model, model_tokenizer))
+        writing.write(model, model_tokenizer, target)
 
     def check(unfinished: str) -> None:
         written = _loaded_again(unfinished, mmap=mmap)
         if unchanged:
-            refuse_losses(writing.words, losses_of_precision(source, written))
+            refuse_losses(writing.words, losses_of_precision(model_tokenizer, written))
         if look is not None:
             look(written.model, unfinished)
 

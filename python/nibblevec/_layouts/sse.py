@@ -58,7 +58,7 @@ def _load_quantized(folder: Place) -> Model:
             Dynamic Tanh is not finite, a tensor of it is missing, of another type or length, or see
             `nibblevec._layouts.settings.read_settings`.
     """
-    tokenizer = TokenizerJson.in_folder(folder.path)
+    tokenizer_json = TokenizerJson.in_folder(folder.path)
     vectors_path = os.path.join(folder.path, DYNAMIC_TANH_NAME)
     dynamic_tanh = dynamic_tanh_of(
         read_safetensors(vectors_path, mmap=False), ("F32",), vectors_path
@@ -73,7 +73,7 @@ def _load_quantized(folder: Place) -> Model:
     return Model(
         "SSE, 4-bit",
         table,
-        tokenizer,
+        tokenizer_json,
         dynamic_tanh,
         headerless_table=table_path,
         **read_settings(folder.path, table.dim)._asdict(),
@@ -93,14 +93,14 @@ def _load_float(folder: Place) -> Model:
         ModelFormatError: a tensor is missing, of another type or shape, a value of the
             Dynamic Tanh is not finite, or see `nibblevec._layouts.settings.read_settings`.
     """
-    tokenizer = TokenizerJson.in_folder(folder.path)
+    tokenizer_json = TokenizerJson.in_folder(folder.path)
     path = os.path.join(folder.path, FLOAT_NAME)
     dynamic_tanh = dynamic_tanh_of(folder.tensors, FLOAT_TYPES, path)
     table = table_of(folder.tensors, WEIGHT_TENSOR, FLOAT_TYPES, path, dim=len(dynamic_tanh.alpha))
     return Model(
         "SSE, float",
         table,
-        tokenizer,
+        tokenizer_json,
         dynamic_tanh,
         **read_settings(folder.path, table.dim)._asdict(),
     )

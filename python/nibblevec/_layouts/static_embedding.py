@@ -120,7 +120,7 @@ def _load_bare(folder: Place) -> Model:
 
 def _model(layout: str, folder: Place, place: Place, normalization: Normalization | None) -> Model:
     """The model whose tensors and tokenizer are in one folder, and its settings in another."""
-    tokenizer = TokenizerJson.in_folder(place.path)
+    tokenizer_json = TokenizerJson.in_folder(place.path)
     path = os.path.join(place.path, MODEL_NAME)
     tensors = place.tensors or place.open_tensors(MODEL_NAME)
     name, rules = WEIGHT_TENSOR, NO_RULES
@@ -132,7 +132,7 @@ def _model(layout: str, folder: Place, place: Place, normalization: Normalizatio
     return Model(
         layout,
         table,
-        tokenizer,
+        tokenizer_json,
         normalization=normalization,
         token_rules=rules,
         wide_sums=tensors[name].dtype == "F64",

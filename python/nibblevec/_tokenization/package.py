@@ -90,9 +90,9 @@ class PackageTokenizer:
         try:
             encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         except BaseException as error:  # a Rust panic is not an Exception
-            for row, text in enumerate(texts, first_number):
+            for number, text in enumerate(texts, first_number):
                 if (where := surrogate_in(text)) is not None:
-                    raise ValueError(f"text {row} holds {where}{way_out(where)}") from None
+                    raise ValueError(f"text {number} holds {where}{way_out(where)}") from None
             if not (type(error) is Exception or _is_panic(error)):
                 raise  # not of `tokenizers` itself
             raise _package_problem(self._path, "cannot encode with it", error) from None

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Iterator
 
-    Nulls = Literal["error", "empty"]
+    MissingTexts = Literal["error", "empty"]
     Errors = Literal["raise", "replace"]
 
 REPLACEMENT = "\ufffd"
 PAIR = "surrogate pair"
 
 
-def check_options(nulls: Nulls, errors: Errors) -> None:
+def check_options(nulls: MissingTexts, errors: Errors) -> None:
     """Refuse unknown values of these options.
 
     Raises:
@@ -32,7 +32,7 @@ def check_options(nulls: Nulls, errors: Errors) -> None:
 
 
 def taken_texts(
-    inputs: str | Iterable[str] | None, *, nulls: Nulls = "error", errors: Errors = "raise"
+    inputs: str | Iterable[str] | None, *, nulls: MissingTexts = "error", errors: Errors = "raise"
 ) -> tuple[str, ...]:
     """The texts as they are now, in a tuple that nobody else can change.
 

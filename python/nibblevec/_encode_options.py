@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nibblevec._precision import Precision
-    from nibblevec._texts import Errors, Nulls
+    from nibblevec._texts import Errors, MissingTexts
 
 
 class ArrayOptions(TypedDict, total=False):
@@ -28,7 +28,7 @@ class ArrayOptions(TypedDict, total=False):
     threads: SupportsIndex | None
     out: NDArray[Any] | None
     errors: Errors
-    nulls: Nulls
+    nulls: MissingTexts
     ranges: Literal["call"] | None
     sentences: str | Iterable[str] | None
 

@@ -38,11 +38,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from nibblevec._arrow_columns import ArrowVectors, ListType
-    from nibblevec._arrow_columns import Nulls as ArrowNulls
+    from nibblevec._arrow_columns import ArrowVectors, ListType, Nulls
     from nibblevec._encode_options import ArrayOptions, EncodeOptions
     from nibblevec._precision import Precision
-    from nibblevec._texts import Errors, Nulls
+    from nibblevec._texts import Errors, MissingTexts
     from nibblevec._vectors import VectorCall
 
     FloatArray = NDArray[np.float32]
@@ -110,7 +109,7 @@ class EncodingMethods(EncoderSettings):
         threads: SupportsIndex | None = None,
         out: NDArray[Any] | None = None,
         errors: Errors = "raise",
-        nulls: Nulls = "error",
+        nulls: MissingTexts = "error",
         ranges: Literal["call"] | None = None,
         sentences: str | Iterable[str] | None = None,
     ) -> Any:
@@ -227,7 +226,7 @@ class EncodingMethods(EncoderSettings):
         prompt: str | None = None,
         threads: SupportsIndex | None = None,
         errors: Errors = "raise",
-        nulls: Nulls = "error",
+        nulls: MissingTexts = "error",
     ) -> None:
         """Find the ranges that int8 and uint8 divide into steps, once for all calls of `encode`.
 
@@ -286,7 +285,7 @@ class EncodingMethods(EncoderSettings):
         prompt: str | None = None,
         threads: SupportsIndex | None = None,
         errors: Errors = "raise",
-        nulls: Nulls = "error",
+        nulls: MissingTexts = "error",
     ) -> Iterator[NDArray[Any]]:
         """Embed texts as they come, ``batch_size`` at a time; no more of them are kept.
 
@@ -348,7 +347,7 @@ class EncodingMethods(EncoderSettings):
         obj: Any,
         *,
         column: str | None = None,
-        nulls: ArrowNulls = "null",
+        nulls: Nulls = "null",
         list_type: ListType = "fixed",
         normalize_embeddings: bool = False,
         truncate_dim: SupportsIndex | None = None,
@@ -409,7 +408,7 @@ class EncodingMethods(EncoderSettings):
         *,
         threads: SupportsIndex | None = None,
         errors: Errors = "raise",
-        nulls: Nulls = "error",
+        nulls: MissingTexts = "error",
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """The token ids that `encode` takes the rows of.
 

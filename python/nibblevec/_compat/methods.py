@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nibblevec._encode_options import EncodeOptions
     from nibblevec._precision import Precision
     from nibblevec._similarity import SimilarityName
-    from nibblevec._texts import Errors, Nulls
+    from nibblevec._texts import Errors, MissingTexts
 
     FloatArray = NDArray[np.float32]
 
@@ -159,7 +159,7 @@ class SentenceTransformerMethods:
         prompt: str | None = None,
         *,
         errors: Errors = "raise",
-        nulls: Nulls = "error",
+        nulls: MissingTexts = "error",
     ) -> dict[str, NDArray[np.int64]]:
         """The ids as sentence-transformers' static models pass them on.
 

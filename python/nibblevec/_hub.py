@@ -32,7 +32,7 @@ class ModelSource(NamedTuple):
 
 
 def _on_a_line(error: Exception) -> str:
-    """What the hub's library says, which may be several lines."""
+    """The message of an error of the hub's library, which may have several lines."""
     return " ".join(str(error).split())
 
 
@@ -40,6 +40,7 @@ def find_model(
     name: str | os.PathLike[str],
     files: Iterable[str],
     *,
+    file_suffixes: tuple[str, ...] = (),
     cache_folder: str | os.PathLike[str] | None = None,
     revision: str | None = None,
     token: bool | str | None = None,
@@ -53,6 +54,7 @@ def find_model(
         name: a path, or the name of a repository such as ``"owner/model"``; without an owner it is
             one of sentence-transformers.
         files: to fetch of a repository, as paths with ``/``; it may lack any of them.
+        file_suffixes: a name that ends in one of these, in lower case, is a file's.
         cache_folder: where the hub keeps its files; None means the folder that
             ``SENTENCE_TRANSFORMERS_HOME`` names, else its usual place.
         revision: branch, tag or commit; None means ``main``.
@@ -60,8 +62,7 @@ def find_model(
         local_files_only: take what was fetched before; no network call.
 
     Raises:
-        FileNotFoundError: no such path, and not the name of a repository, which none is that ends
-            in ``.gguf``.
+        FileNotFoundError: no such path, and not the name of a repository.
         ValueError: the name is empty, or holds a null character.
         OSError: the repository could not be fetched, or has not been fetched before.
     """
@@ -72,7 +73,7 @@ def find_model(
         raise ValueError(f"null character in the path {path!r}")
     if os.path.exists(path):
         return ModelSource(path, path)
-    if path.lower().endswith(".gguf"):
+    if path.lower().endswith(file_suffixes):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if not isinstance(name, str) or not _REPOSITORY.fullmatch(name):
         raise FileNotFoundError(errno.ENOENT, "No such folder", path)

@@ -178,10 +178,12 @@ def load(model: str | None) -> Model:
     from nibblevec._bundled import load_bundled_model
     from nibblevec._hub import find_model
     from nibblevec._layouts.loading import load_model
-    from nibblevec._layouts.registry import READ_NAMES
+    from nibblevec._layouts.registry import FILE_SUFFIXES, READ_NAMES
 
     name = path_or_name(model)
-    return load_bundled_model() if name is None else load_model(find_model(name, READ_NAMES).folder)
+    if name is None:
+        return load_bundled_model()
+    return load_model(find_model(name, READ_NAMES, file_suffixes=FILE_SUFFIXES).folder)
 
 
 def check_texts(paths: tuple[str, ...], column: str | None, argument: str) -> None:

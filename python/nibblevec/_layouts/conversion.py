@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nibblevec._layouts.distance import Distance, distance
-from nibblevec._layouts.registry import WRITTEN
+from nibblevec._layouts.registry import COMPLETE, WRITTEN
 from nibblevec._layouts.row_formats import fitting_format
 from nibblevec._layouts.saving import fitting_layout, save_model
 from nibblevec._layouts.tokenizers import ModelTokenizer
@@ -84,7 +84,7 @@ def convert(
     writing = WRITTEN[layout]
     _check_suffix(out, layout)
     if not writing.keeps_name and (name or license):
-        problem = "only a GGUF file has a place for it"
+        problem = f"only {COMPLETE.words} has a place for it"
         raise ConversionError("name" if name else "license", problem)
     allowed = writing.row_formats
     if row_format is None:

@@ -1,4 +1,4 @@
-"""Folders that hold no model of ours, but recognisably something else.
+"""Folders that hold no model, but something else that can be recognised.
 
 Each says what it is and the way out. Asked only where something was refused.
 """
@@ -12,10 +12,15 @@ from typing import Any
 from nibblevec._containers.json_files import read_json_array, read_json_object
 from nibblevec._io.output_files import is_unfinished
 from nibblevec._io.output_folders import FILES_WITHIN
-from nibblevec._layouts.foreign_files import DISTIL, PICKLES, Foreign, Found, told
-from nibblevec._layouts.model2vec import ARCHITECTURE, MODEL_TYPE
-from nibblevec._layouts.modules import NORMALIZE, STATIC_EMBEDDING
-from nibblevec._layouts.registry import LAYOUTS
+from nibblevec._layouts.foreign_content import DISTIL, PICKLES, Foreign, Found, told
+from nibblevec._layouts.model2vec import ARCHITECTURE, CONFIG_NAME, MODEL_TYPE
+from nibblevec._layouts.modules import MODULES_NAME, NORMALIZE, STATIC_EMBEDDING
+from nibblevec._layouts.place import TENSORS_NAME
+from nibblevec._layouts.ranges import RANGES_NAME
+from nibblevec._layouts.registry import ADAPTER_NAME, FILE_SUFFIXES, LAYOUTS, ROUTER_NAME
+from nibblevec._layouts.sse import DYNAMIC_TANH_NAME
+from nibblevec._layouts.static_embedding import TABLE_TENSOR, WEIGHT_TENSOR
+from nibblevec._model import TokenizerJson
 from nibblevec._printing import printable
 
 # Folders within a folder that are looked into, at most.
@@ -30,7 +35,7 @@ class _Folder:
         self.names = sorted(names)
 
     def named(self, *patterns: str) -> str:
-        """The names that are wholly like one of these regular expressions."""
+        """The names that match one of these regular expressions as a whole."""
         return _in_words(
             name for name in self.names if any(re.fullmatch(p, name, re.I) for p in patterns)
         )
@@ -45,16 +50,16 @@ class _Folder:
     def module_classes(self) -> list[str]:
         """The classes that ``modules.json`` names."""
         try:
-            entries = read_json_array(os.path.join(self.path, "modules.json"), "modules")
+            entries = read_json_array(os.path.join(self.path, MODULES_NAME), "modules")
         except (OSError, ValueError):
             return []
         types = (entry.get("type") for entry in entries if isinstance(entry, dict))
         return [name.rpartition(".")[2] for name in types if isinstance(name, str)]
 
     def architecture(self) -> str:
-        """What network ``config.json`` is of, here or in the folder of a first module."""
+        """The network of ``config.json``, here or in the folder of a first module; else empty."""
         for inside in ((), ("0_Transformer",)):
-            config = self.config("config.json", *inside)
+            config = self.config(CONFIG_NAME, *inside)
             names = config.get("architectures")
             stated = names[:1] if isinstance(names, list) else []
             stated.append(config.get("model_type"))
@@ -77,7 +82,9 @@ class _Folder:
                 if any(signs <= set(names) for signs in SIGNS_OF_MODELS):
                     found.append(place)
                 else:
-                    found += [os.path.join(place, n) for n in names if n.lower().endswith(".gguf")]
+                    found += [
+                        os.path.join(place, n) for n in names if n.lower().endswith(FILE_SUFFIXES)
+                    ]
             if found:
                 break
         return found
@@ -96,7 +103,7 @@ class _Folder:
         above, name = os.path.split(self.path)
         entries: list[Any] = []
         try:
-            entries = read_json_array(os.path.join(above, "modules.json"), "modules")
+            entries = read_json_array(os.path.join(above, MODULES_NAME), "modules")
         except (OSError, ValueError):
             return None
         paths = [entry.get("path") for entry in entries if isinstance(entry, dict)]
@@ -106,6 +113,11 @@ class _Folder:
 # What Model2Vec and StaticEmbedding models say that they are.
 OUR_NETWORKS = (ARCHITECTURE, MODEL_TYPE)
 OUR_MODULES = (STATIC_EMBEDDING, NORMALIZE)
+
+# The beginnings of the names of tensor files that belong to a model and hold no table.
+_OTHER_TENSORS = "|".join(
+    re.escape(name.partition(".")[0]) for name in (DYNAMIC_TANH_NAME, RANGES_NAME)
+)
 
 # Files that are a model together.
 SIGNS_OF_MODELS = frozenset(signs for layout in LAYOUTS for signs in layout.signs)
@@ -124,7 +136,7 @@ def _repositories(folder: _Folder) -> Found:
 
 
 def _routes(folder: _Folder) -> Found:
-    router = folder.config("router_config.json")
+    router = folder.config(ROUTER_NAME)
     if not (router or {"Router", "Asym"} & set(folder.module_classes())):
         return None
     return _in_words(folder.models(depth=1)) or True
@@ -148,11 +160,11 @@ BESIDE_MISSING = (
     Foreign(
         lambda folder: (
             folder.named(r"vocab\.(txt|json)", r"merges\.txt", r".*\.(model|spm)")
-            if "tokenizer.json" not in folder.names
+            if TokenizerJson.NAME not in folder.names
             else None
         ),
         "a tokenizer of another form lies there ({}); AutoTokenizer of transformers loads it,"
-        " and its save_pretrained writes tokenizer.json",
+        f" and its save_pretrained writes {TokenizerJson.NAME}",
     ),
 )
 
@@ -167,7 +179,7 @@ FOREIGN_FOLDERS = (
         " route that is a StaticEmbedding loads by itself: {}",
     ),
     Foreign(
-        lambda folder: folder.named("adapter_config.json", r"adapter_model\..*"),
+        lambda folder: folder.named(re.escape(ADAPTER_NAME), r"adapter_model\..*"),
         f"it is an adapter (PEFT, LoRA) of another model ({{}}); merge it into that one; {DISTIL}",
     ),
     SHARDS,
@@ -185,37 +197,37 @@ FOREIGN_FOLDERS = (
     Foreign(
         lambda folder: (
             folder.named(r".*\.(bin|pt|pth|ckpt|pkl|pickle|joblib)")
-            if "model.safetensors" not in folder.names
+            if TENSORS_NAME not in folder.names
             else None
         ),
         f"it may hold weights as pickles ({{}}); {PICKLES}",
     ),
     Foreign(
         lambda folder: folder.named(r".*\.(h5|keras|msgpack|npz|npy|pb|tflite)"),
-        "it holds weights of another library ({}); save them as model.safetensors",
+        f"it holds weights of another library ({{}}); save them as {TENSORS_NAME}",
     ),
     Foreign(
         lambda folder: folder.named("meta.json") if "vocab" in folder.names else None,
-        "it is a pipeline of spaCy, whose vectors have no tokenizer.json",
+        f"it is a pipeline of spaCy, whose vectors have no {TokenizerJson.NAME}",
     ),
     Foreign(
         lambda folder: (
             folder.named(r".*\.(vec|kv|txt|bin)") if not folder.named("tokenizer.*") else None
         ),
-        "it may hold word vectors ({}), which have no tokenizer.json",
+        f"it may hold word vectors ({{}}), which have no {TokenizerJson.NAME}",
     ),
     Foreign(
         lambda folder: (
-            folder.named(r"(?!(model_rest|ranges)\.).*\.safetensors")
-            if "model.safetensors" not in folder.names
+            folder.named(rf"(?!({_OTHER_TENSORS})\.).*\.safetensors")
+            if TENSORS_NAME not in folder.names
             else None
         ),
-        "only model.safetensors is read, not {}: rename it, if it holds embedding.weight or"
-        " embeddings",
+        f"only {TENSORS_NAME} is read, not {{}}: rename it, if it holds {WEIGHT_TENSOR} or"
+        f" {TABLE_TENSOR}",
     ),
     Foreign(lambda folder: _in_words(folder.models()), "there are models within: {}"),
     Foreign(
-        lambda folder: "tokenizer.json" in folder.names and "model.safetensors" not in folder.names,
+        lambda folder: TokenizerJson.NAME in folder.names and TENSORS_NAME not in folder.names,
         "it has a tokenizer and no weights",
     ),
 )

@@ -75,7 +75,7 @@ def _load_explained(path: str, mmap: bool) -> Model:
     try:
         return _load(path, mmap)
     except ModelFormatError as error:
-        from nibblevec._layouts.foreign_files import explain
+        from nibblevec._layouts.foreign_content import explain
 
         explain(error)
         raise
@@ -98,13 +98,13 @@ def _load(path: str, mmap: bool) -> Model:
                 return model
             return model._replace(ranges=read_ranges(path, model.table.dim))
     looked_for = [form.looked_for for form in forms]
-    raise _file_problem(path) if is_file else _folder_problem(place, names, looked_for)
+    raise _file_problem(path, looked_for) if is_file else _folder_problem(place, names, looked_for)
 
 
-def _file_problem(path: str) -> NotADirectoryError:
+def _file_problem(path: str, looked_for: list[str]) -> NotADirectoryError:
     from nibblevec._layouts.foreign_files import file_in_words
 
-    problem = "not a folder, and not a GGUF file"
+    problem = f"not a folder, and not {' or '.join(looked_for)}"
     if words := file_in_words(path):
         problem += f"; {words}"
     return NotADirectoryError(errno.ENOTDIR, problem, path)

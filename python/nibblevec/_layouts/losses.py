@@ -1,4 +1,4 @@
-"""What a layout has no place for: a model that needs it is not written there."""
+"""Losses of a layout: a model that would lose something is not written there."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ if TYPE_CHECKING:
     from nibblevec._model import Model
 
 
-def refuse_losses(layout: str, losses: Mapping[str, bool]) -> None:
+def refuse_losses(layout: str, losses: Mapping[str, bool], complete: str) -> None:
     """Refuse to write a model that would come out as another.
 
     Args:
         layout: in words.
         losses: what it has no place for, in words, and whether the model has it.
+        complete: the layout that has a place for everything, in words.
 
     Raises:
         ValueError: the model has any of it (all are named).
     """
     lost = [words for words, has in losses.items() if has]
     if lost:
-        raise ValueError(f"{layout} has no place for {', nor for '.join(lost)}; a GGUF file has")
+        raise ValueError(f"{layout} has no place for {', nor for '.join(lost)}; {complete} has")
 
 
 def losses_of_rules(model: Model) -> dict[str, bool]:
-    """What a layout loses that leaves all about tokens to ``tokenizer.json``.
+    """Losses of a layout whose token rules are all in ``tokenizer.json``.
 
     The rows and the weights of ids are not lost where the rows are written one for each id.
     """
@@ -44,7 +45,7 @@ def losses_of_rules(model: Model) -> dict[str, bool]:
 
 
 def losses_of_settings(model: Model) -> dict[str, bool]:
-    """What a layout loses that says nothing of a model's use."""
+    """Losses of a layout without settings."""
     return {
         "prompts": any(model.prompts.values()),
         "a default prompt": bool(
@@ -56,7 +57,7 @@ def losses_of_settings(model: Model) -> dict[str, bool]:
 
 
 def losses_of_precision(before: ModelTokenizer, after: ModelTokenizer) -> dict[str, bool]:
-    """What a model does otherwise after it was written and loaded, in words.
+    """Differences between a model and its written copy, in words.
 
     Rows are not compared: they were written in a format that holds each of their weights.
 

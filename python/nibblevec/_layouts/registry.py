@@ -6,6 +6,7 @@ from itertools import chain
 
 from nibblevec._layouts.gguf import GGUF
 from nibblevec._layouts.model2vec import MODEL2VEC
+from nibblevec._layouts.place import TENSORS_NAME
 from nibblevec._layouts.ranges import RANGES_NAME
 from nibblevec._layouts.sse import SSE
 from nibblevec._layouts.static_embedding import BARE, STATIC
@@ -16,8 +17,16 @@ LAYOUTS = (SSE, STATIC, MODEL2VEC, BARE, GGUF)
 # How models are written, by the names of the layouts.
 WRITTEN = {layout.name: layout.writing for layout in LAYOUTS if layout.writing is not None}
 
-# Small files that tell what a repository is that holds no model.
-FOREIGN_NAMES = ("router_config.json", "adapter_config.json", "model.safetensors.index.json")
+# How a model is written in the layout that has a place for everything that a model may have.
+COMPLETE = WRITTEN[GGUF.name]
+
+# Ends of the names of models that are one file, in lower case.
+FILE_SUFFIXES = tuple(written.suffix for written in WRITTEN.values() if written.suffix is not None)
+
+# Small files that tell what a repository without a model holds.
+ROUTER_NAME = "router_config.json"
+ADAPTER_NAME = "adapter_config.json"
+FOREIGN_NAMES = (ROUTER_NAME, ADAPTER_NAME, f"{TENSORS_NAME}.index.json")
 
 # All files that may be read of a model's folder, as paths with ``/``. Weights of other libraries in
 # the same repository of the hub stay there.

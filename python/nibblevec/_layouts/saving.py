@@ -9,12 +9,11 @@ from nibblevec._containers.files import ModelFormatError
 from nibblevec._float_environment import in_default_float_environment
 from nibblevec._io.output_files import written_file
 from nibblevec._io.output_folders import written_folder
-from nibblevec._layouts.gguf import GGUF
 from nibblevec._layouts.layout import Writing
 from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.losses import losses_of_precision, refuse_losses
 from nibblevec._layouts.ranges import write_ranges
-from nibblevec._layouts.registry import DECISIVE_NAMES, WRITTEN, other_names
+from nibblevec._layouts.registry import COMPLETE, DECISIVE_NAMES, WRITTEN, other_names
 from nibblevec._layouts.row_formats import SUPERBLOCK_WEIGHTS, in_row_format, with_row_by_id
 from nibblevec._layouts.tokenizers import ModelTokenizer
 from nibblevec._model import Model
@@ -95,13 +94,12 @@ def _warn_of_growth(model: Model, path: str, writing: Writing, row_format: str) 
     written_bytes = rows * table.dim * (8 if is_wide else WEIGHT_BYTES[row_format])
     if written_bytes <= table.nbytes:
         return
-    is_gguf = writing is GGUF.writing
-    if table.format in WRITTEN[GGUF.name].row_formats:
-        way_out = "a name that ends in .gguf keeps them"
-    elif model.dynamic_tanh is not None and is_gguf:
+    if table.format in COMPLETE.row_formats:
+        way_out = f"a name that ends in {COMPLETE.suffix} keeps them"
+    elif model.dynamic_tanh is not None and writing is COMPLETE:
         way_out = "a folder keeps them"
     elif table.dim % SUPERBLOCK_WEIGHTS == 0:
-        way_out = "quantize='q4_k' packs the float model for a name that ends in .gguf"
+        way_out = f"quantize='q4_k' packs the float model for a name that ends in {COMPLETE.suffix}"
     else:
         way_out = "`nibblevec convert --format float16` halves that, with other vectors"
     reason = "wants a row for each token" if rows != table.rows else "has no place for such rows"
@@ -163,13 +161,14 @@ def save_model(
     model = model._replace(table=in_row_format(model.table, row_format, threads=threads))
 
     def write(target: str | IO[bytes]) -> None:
-        refuse_losses(writing.words, writing.losses(model, model_tokenizer))
+        refuse_losses(writing.words, writing.losses(model, model_tokenizer), COMPLETE.words)
         writing.write(model, model_tokenizer, target)
 
     def check(unfinished: str) -> None:
         written = _loaded_again(unfinished, mmap=mmap)
         if unchanged:
-            refuse_losses(writing.words, losses_of_precision(model_tokenizer, written))
+            losses = losses_of_precision(model_tokenizer, written)
+            refuse_losses(writing.words, losses, COMPLETE.words)
         if look is not None:
             look(written.model, unfinished)
 

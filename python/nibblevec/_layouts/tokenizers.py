@@ -42,7 +42,7 @@ def load_tokenizer_of(
             warns=warns,
         )
     except ModelFormatError as error:
-        from nibblevec._layouts.foreign_files import explain
+        from nibblevec._layouts.foreign_content import explain
 
         explain(error)
         raise
@@ -104,7 +104,7 @@ class ModelTokenizer:
         try:
             return parse_json_object(json.read(), json.path, "tokenizer")
         except ModelFormatError as error:
-            from nibblevec._layouts.foreign_files import explain
+            from nibblevec._layouts.foreign_content import explain
 
             explain(error)
             raise

@@ -11,7 +11,7 @@ from nibblevec._compat.arguments import check_constructor_arguments, check_devic
 from nibblevec._compat.methods import ModelCardData, SentenceTransformerMethods
 from nibblevec._encoding import EncodingMethods
 from nibblevec._layouts.loading import load_model
-from nibblevec._layouts.registry import READ_NAMES
+from nibblevec._layouts.registry import FILE_SUFFIXES, READ_NAMES
 from nibblevec._layouts.tokenizers import load_tokenizer_of
 from nibblevec._table import Table
 from nibblevec._threads import thread_count
@@ -128,6 +128,7 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
             self._source = find_model(
                 model_name_or_path,
                 READ_NAMES,
+                file_suffixes=FILE_SUFFIXES,
                 cache_folder=cache_folder,
                 revision=revision,
                 token=token,

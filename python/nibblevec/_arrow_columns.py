@@ -34,17 +34,17 @@ def check_choice(value: object, choices: Any, name: str) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r:.80}")
 
 
-# Methods that hand out a reader of record batches: of a Scanner of pyarrow, of DuckDB.
+# Methods that give a reader of record batches: of a Scanner of pyarrow, of DuckDB.
 READER_METHODS = ("to_reader", "to_arrow_reader")
 
-# Methods whose result speaks the interface: of a LazyFrame; of a Spark and a Daft DataFrame; of
-# ibis; of a Dataset of Hugging Face; of a ParquetFile. They may cost memory or touch the network,
-# so the caller calls them.
+# Methods whose result has the interface: of a LazyFrame; of a Spark and a Daft DataFrame; of ibis;
+# of a Dataset of Hugging Face; of a ParquetFile. They may cost memory or use the network, so errors
+# name them and the caller calls them.
 OTHER_METHODS = ("collect", "toArrow", "to_arrow", "to_pyarrow", "to_polars", "read")
 
 
 def _speaker(obj: Any, column: str | None) -> Any:
-    """``obj``, or the reader that it hands out."""
+    """``obj``, or the reader that it gives."""
     if not _speaks(obj):
         reader = _reader_of(obj, column)
         if _speaks(reader):
@@ -57,7 +57,7 @@ def _speaker(obj: Any, column: str | None) -> Any:
 
 
 def _speaks(obj: Any) -> bool:
-    # A class has the methods of its objects.
+    # A class has the methods of its instances, and gives no texts.
     return not isinstance(obj, type) and (
         hasattr(obj, "__arrow_c_array__") or hasattr(obj, "__arrow_c_stream__")
     )
@@ -86,16 +86,16 @@ def _way_out(obj: Any) -> str:
 
 
 def text_batches(obj: Any, column: str | None, nulls: Nulls) -> Iterator[_core.TextBatch]:
-    """The texts of an object that speaks the Arrow C interface, checked, a few arrays at a time.
+    """The texts of an object with the Arrow C interface, checked, a few arrays at a time.
 
     Args:
-        obj: has ``__arrow_c_array__`` or ``__arrow_c_stream__``, or hands out a reader that has;
-            what it hands out is released when it has been read, or when the iterator is closed.
-        column: where ``obj`` gives structs (a table): the column of this name.
+        obj: has ``__arrow_c_array__`` or ``__arrow_c_stream__``, or gives a reader that has; its
+            arrays are released when they have been read, or when the iterator is closed.
+        column: name of the column of texts if ``obj`` is a table (gives structs).
         nulls: see `Nulls`.
 
     Raises:
-        TypeError: ``obj`` does not speak it, or the column holds no texts; ``column`` is no str.
+        TypeError: ``obj`` has no such interface, or the column no texts; ``column`` is no str.
         ValueError: no column has this name, or one must be named; a text is null and ``nulls`` is
             ``"error"`` (names its number); an array contradicts itself or the specification.
         OSError: the producer failed (ValueError or MemoryError where it says EINVAL or ENOMEM).
@@ -120,7 +120,7 @@ class ArrowVectors:
     """A column of vectors, float32 [dims] each or null, that any Arrow library takes.
 
     ``pyarrow.array(vectors)``, ``pyarrow.chunked_array(vectors)``, ``polars.Series(vectors)`` and
-    the like copy nothing. The memory lives for as long as anybody uses it. Vectors can be pickled.
+    the like copy nothing. The memory lives as long as any user of it. Vectors can be pickled.
 
     See `Encoder.encode_arrow`.
     """
@@ -138,14 +138,14 @@ class ArrowVectors:
 
     @property
     def null_count(self) -> int:
-        """How many are null."""
+        """Number of null vectors."""
         return sum(part.null_count for part in self._parts)
 
     def to_numpy(self) -> NDArray[np.float32]:
         """The vectors, float32 [n, dims], read-only; NaN in the rows of nulls.
 
-        An index such as FAISS takes NaN without a word: leave these rows out, see docs/arrow.md.
-        Nothing is copied, unless they came from several arrays and are put together now.
+        An index such as FAISS takes NaN without an error: leave these rows out, see docs/arrow.md.
+        Nothing is copied, unless the vectors came from several arrays and are joined now.
         """
         array = self._whole().array
         array.flags.writeable = False
@@ -167,7 +167,7 @@ class ArrowVectors:
     def __arrow_c_schema__(self) -> object:
         return _core.arrow_schema(self._dims, self._list_type)
 
-    # What consumers may ask for is one of what `encode_arrow` was asked for already.
+    # A requested schema is ignored, as the protocol allows: `encode_arrow` was told the type.
     def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
         array = _core.arrow_array(self._whole(), self._list_type)
         return self.__arrow_c_schema__(), array

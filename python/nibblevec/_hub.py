@@ -22,7 +22,7 @@ class ModelSource(NamedTuple):
 
     Attributes:
         folder: absolute path of its files.
-        name: finds it again on another machine, or at another time: the path, or the repository.
+        name: the path, or the name of the repository, which finds the model again.
         revision: commit of a repository; None for a path.
     """
 
@@ -59,7 +59,7 @@ def find_model(
             ``SENTENCE_TRANSFORMERS_HOME`` names, else its usual place.
         revision: branch, tag or commit; None means ``main``.
         token: of the hub; None means the stored one if there is one.
-        local_files_only: take what was fetched before; no network call.
+        local_files_only: take files that were fetched before; no network call.
 
     Raises:
         FileNotFoundError: no such path, and not the name of a repository.

@@ -1,4 +1,4 @@
-"""A model: a table, a head, a tokenizer, and what its files say of their use."""
+"""A model: a table, a head, a tokenizer, and the settings of their use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # which that library keeps the means of a float16 table in.
 Normalization = Literal["torch", "model2vec", "model2vec_float16"]
 
-# Prompts that sentence-transformers gives to every model, empty ones where nothing is said.
+# Prompts that sentence-transformers gives to every model; empty unless its settings have others.
 IMPLIED_PROMPT_NAMES = ("query", "document")
 
 
@@ -57,7 +57,7 @@ class TokenizerJson:
     """A ``tokenizer.json``: a file that is read when it is first asked for, or its content.
 
     Attributes:
-        path: the file, or where in a file the content was; errors name it.
+        path: the file with the content; errors name it.
     """
 
     NAME = "tokenizer.json"
@@ -126,7 +126,7 @@ class Model(NamedTuple):
         normalization: how the model itself scales its vectors at last; None: not at all.
         token_rules: applied to a text before and after it is tokenised.
         wide_sums: rows are weighted, added and divided in float64, then rounded to float32.
-        prompts: what may be put before a text, by name.
+        prompts: strings that may be put before a text, by name.
         default_prompt_name: the prompt of a text for which none is asked; None: no prompt.
         similarity_fn_name: how two vectors are to be compared; None: not said.
         truncate_dim: number of dims of a vector that are kept unless the caller says; None: all.

@@ -32,7 +32,7 @@ DTYPES: dict[Precision, np.dtype[Any]] = {
     "ubinary": np.dtype(np.uint8),
 }
 
-# int8 and uint8 cut the range of a dim into this many steps.
+# Number of steps into which int8 and uint8 divide the range of a dim.
 STEPS = 255
 
 # The code of int8 that the greatest value of a sample gets.

@@ -40,7 +40,7 @@ RIGHT_VALUES = 1 << 21
 
 NO_ROW = np.iinfo(np.int64).max
 
-# Types whose values may be codes, which are not compared as numbers; and the way out.
+# Types whose values may be codes, which are not compared as numbers, and the way out.
 AMBIGUOUS_DTYPES = {
     np.dtype(np.int8): "codes or packed bits: say precision='int8' or precision='binary'",
     np.dtype(np.uint8): "codes or packed bits: say precision='uint8' or precision='ubinary'",
@@ -188,21 +188,21 @@ def semantic_search(
 ) -> list[list[Hit]]:
     """The most similar vectors of a corpus, for each query.
 
-    The search is exact. Its memory is that of the result and some 64 MB, however large the corpus,
+    The search is exact. It needs the memory of the result and about 64 MB for a corpus of any size,
     which may be a ``np.memmap``.
 
     Args:
         query_embeddings: [n, dims] or [dims]: an array, a list of vectors or a torch Tensor.
         corpus_embeddings: [m, dims].
-        top_k: how many vectors for each query (all of a smaller corpus).
+        top_k: number of vectors for each query (all of a smaller corpus).
         score_function: cosine, dot, euclidean or manhattan.
         precision: the one in which `Encoder.encode` made queries and corpus, see `similarity`; None
-            takes floats. Of ``"binary"`` and ``"ubinary"`` those are the most similar that have the
-            least Hamming distance, and a score is a similarity of bits that stand for 1 and -1.
+            takes floats. With ``"binary"`` and ``"ubinary"`` vectors are ordered by Hamming
+            distance, and a score is the similarity of their bits, which stand for 1 and -1.
 
     Returns:
         for each query a list of ``{"corpus_id": row of the corpus, "score": similarity}``, the most
-        similar first, of equal ones the one that comes first in the corpus.
+        similar first; equal ones in the order of the corpus.
 
     Raises:
         TypeError: as `similarity`.

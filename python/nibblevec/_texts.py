@@ -1,4 +1,4 @@
-"""Texts as callers hand them over."""
+"""Texts as callers give them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def taken_texts(
         errors: ``"replace"`` repairs surrogates, see `without_surrogates`; ``"raise"`` leaves them.
 
     Raises:
-        TypeError: ``inputs`` are neither.
+        TypeError: ``inputs`` are not texts in any of these forms.
         ValueError: ``nulls`` or ``errors`` has an unknown value.
     """
     check_options(nulls, errors)
@@ -141,8 +141,8 @@ def check_iterable(inputs: Any, expected: str) -> None:
     """Refuse an object that gives no texts one by one.
 
     Raises:
-        TypeError: ``inputs`` are bytes, a mapping, whose keys are hardly meant, a table, which
-            would give the names of its columns, or no iterable; ``expected`` is named.
+        TypeError: ``inputs`` are bytes, a mapping, which would give its keys, a table, which would
+            give the names of its columns, or no iterable (names ``expected``).
     """
     if isinstance(inputs, Mapping):
         found = type(inputs).__name__
@@ -178,7 +178,7 @@ def _is_missing(text: object) -> bool:
         return True
     if isinstance(text, (float, complex, np.inexact, np.datetime64, np.timedelta64)):
         return bool(text != text)  # noqa: PLR0124
-    # Nothing is one of theirs where nobody has imported them.
+    # A text cannot be a value of a module that has not been imported.
     decimal, pandas = map(sys.modules.get, ("decimal", "pandas"))
     if decimal is not None and isinstance(text, decimal.Decimal):
         return bool(text.is_nan())

@@ -1,4 +1,4 @@
-"""Ids, means and vectors computed a second time, by nothing that the fast path uses.
+"""Ids, means and vectors computed a second time, without any code of the fast path.
 
 Rows are decoded with NumPy from the bytes of the table, ids come from the `tokenizers` package, and
 the rows of a text are added one by one. Ids, decoded rows and means must be equal to the bit. The
@@ -84,11 +84,11 @@ BUILT_IN_TEXTS = (
 
 
 class Difference(NamedTuple):
-    """Where the fast path and the plain one part.
+    """The first place where the fast path and the plain one differ.
 
     Attributes:
-        text_number: which text; None: the tables differ.
-        problem: where, and what each of them has there.
+        text_number: number of the text; None: the tables differ.
+        problem: place, and both values there.
     """
 
     text_number: int | None
@@ -96,7 +96,7 @@ class Difference(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """What was compared, when all of it agreed.
+    """The amount that was compared, if all of it agreed.
 
     Attributes:
         texts: number of texts.
@@ -119,11 +119,11 @@ def verify(fast: Model, plain: Model, texts: Iterable[str]) -> Difference | Agre
         texts: taken a block at a time.
 
     Returns:
-        The first difference, or what was compared.
+        The first difference, or the amount that was compared.
 
     Raises:
         OSError: a file of the tokenizer cannot be read.
-        ModelFormatError: the tokenizer is not one.
+        ModelFormatError: the tokenizer is not valid.
         ValueError: a text holds a lone surrogate.
     """
     difference = _compare_table(fast.table, plain)
@@ -318,12 +318,12 @@ def plain_head(
     length of a vector: no sum of n squares rounds more than n / 8 + 12 times, whichever of the
     orders of docs/numerics.md it has; half of its relative error is that of its root, which is
     rounded once, as the division by it is. Where squares leave the range of float32 the length is
-    infinite, or nothing, as in the fast path.
+    infinite, or 0, as in the fast path.
 
     Args:
         model: of its head and its normalization.
         means: float32 [n, dim].
-        normalize: at last, each vector is scaled to length 1.
+        normalize: scale each vector to length 1 at the end.
     """
     vectors = means.astype(np.float64)
     allowed = np.zeros_like(vectors)
@@ -384,7 +384,7 @@ def plain_rows(table: Table, row_ids: NDArray[np.integer[Any]]) -> FloatArray:
     """Rows of a table decoded with NumPy from its bytes, float32 [n, dim].
 
     Args:
-        table: only its bytes are used, and what they are.
+        table: only its bytes are used, and their row format.
         row_ids: [n], each below the rows of the table.
     """
     decode = {

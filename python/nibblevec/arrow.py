@@ -1,4 +1,4 @@
-"""Arrow in, Arrow out: the callable for distributed engines, and what `encode_arrow` gives."""
+"""Arrow in, Arrow out: the callable for distributed engines, and the vectors of `encode_arrow`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,12 @@ class EncodeColumn:
     work at once.
 
     Args:
-        model: an `Encoder`, or what the constructor of one takes first.
+        model: an `Encoder`, or the first argument of its constructor.
         column: the column of texts.
         output: name of the column of vectors.
-        nulls: as for `Encoder.encode_arrow`, like the rest.
-        list_type: ditto; ``"list"`` for Spark.
-        normalize_embeddings: ditto.
-        truncate_dim: ditto.
-        prompt_name: ditto.
-        prompt: ditto.
-        threads: of a call.
+        nulls, list_type, normalize_embeddings, truncate_dim, prompt_name, prompt: as for
+            `Encoder.encode_arrow`; Spark needs the list type ``"list"``.
+        threads: at most N in a call; None means all that this process may use.
 
     Raises:
         ValueError: ``nulls`` or ``list_type`` is none of its values; as the constructor of
@@ -71,8 +67,8 @@ class EncodeColumn:
         """The table with the column of vectors behind its own.
 
         Args:
-            table: a ``pyarrow.Table`` or ``pyarrow.RecordBatch``; what else speaks the Arrow C
-                interface as a table does becomes a ``pyarrow.Table`` first, which imports pyarrow.
+            table: a ``pyarrow.Table`` or ``pyarrow.RecordBatch``; any other table with the Arrow C
+                interface becomes a ``pyarrow.Table`` first.
 
         Raises:
             ValueError: it has a column of the output's name; as `Encoder.encode_arrow`.

@@ -52,7 +52,7 @@ def threads_option(bound: str) -> Callable[[Callable[..., None]], Callable[..., 
 
 
 class Command(click.Command):
-    """A command that says so if its --help cannot be written to stdout."""
+    """A command whose error names stdout if its --help cannot be written there."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         with errors_named("stdout"):
@@ -60,10 +60,10 @@ class Command(click.Command):
 
 
 class CommandGroup(click.Group):
-    """Commands that end with a line of words and exit code 1, not a traceback, if they fail."""
+    """Commands that end with an error message and exit code 1, not a traceback, if they fail."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        # Words on stderr decide nothing, least of all an exit code.
+        # Messages on stderr that cannot be written must not change the exit code.
         with lenient_stderr(), _warnings_in_words():
             return super().main(*arguments, **options)
 

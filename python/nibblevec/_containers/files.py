@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# Of a tokenizer.json. The largest that are published, of 262,144 pieces with their merges, have
-# 33 MB; this is four times as much.
+# Greatest size of a tokenizer.json: four times the 33 MB of the largest published ones, which have
+# 262,144 pieces with their merges.
 MAX_TOKENIZER_BYTES = 1 << 27
 
 
 class ModelFormatError(ValueError):
-    """A file of a model does not hold what it must.
+    """A file of a model breaks a rule of its format.
 
     Attributes:
         path: the file.
@@ -32,7 +32,7 @@ class ModelFormatError(ValueError):
     """
 
     def __init__(self, path: str, field: str, problem: str) -> None:
-        # A field may be named by the file: at most a few words of it, and such as can be printed.
+        # The file itself may name the field: take its beginning, and make it printable.
         field = printable(f"{field:.80}")
         problem = printable(problem)
         super().__init__(path, field, problem)
@@ -41,7 +41,7 @@ class ModelFormatError(ValueError):
         self.problem = problem
 
     def add(self, words: str) -> None:
-        """Say more of the problem."""
+        """Add words to the problem."""
         self.problem = f"{self.problem}; {printable(words)}"
         self.args = (self.path, self.field, self.problem)
 
@@ -161,7 +161,7 @@ def map_file(path: str, *, mmap: bool = True) -> NDArray[np.uint8]:
 
 
 def check_regular_file(path: str) -> None:
-    """Say early that a file which is read later is not there.
+    """Refuse early a file that is read later, if it is missing or not regular.
 
     Raises:
         OSError: missing, a directory, a FIFO or a device.

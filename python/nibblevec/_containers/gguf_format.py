@@ -1,4 +1,4 @@
-"""What GGUF files are made of, for their reader and their writer.
+"""Constants of GGUF files, for their reader and their writer.
 
 Source: the format's specification, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """

@@ -1,7 +1,7 @@
 """GGUF files, read with every promise of the format checked.
 
-The `gguf` package's own reader makes an array of each number of a header, takes what lies beyond
-the end of a cut file for less data, and lets tensors overlap.
+The `gguf` package's own reader makes an array of each number of a header, takes a cut file for one
+with less data, and lets tensors overlap.
 
 Source: the format's specification, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -23,7 +23,7 @@ from nibblevec._containers.gguf_format import (
 )
 from nibblevec._containers.stored_tensors import StoredTensor
 
-# Little-endian both; 1 had counts of 32 bits, and 3 allows files of big-endian numbers besides.
+# Version 1 had counts of 32 bits. Version 3 has a big-endian variant, which is not read.
 READ_VERSIONS = (2, 3)
 
 MIN_ALIGNMENT = 8
@@ -33,13 +33,13 @@ MAX_KEY_BYTES = (1 << 16) - 1
 MAX_NAME_BYTES = 64
 MAX_DIMENSIONS = 4
 
-# Many times what the largest models have; they bound what a header may cost. Of the bytes half is
-# for the longest tokenizer.json that is read, half for the tokens of other readers.
+# Bounds of the cost of a header, many times what the largest models need. Half of the bytes are for
+# the longest tokenizer.json that is read, half for the tokens that other readers use.
 MAX_COUNT = 1 << 14
 MAX_STRINGS = 1 << 22
 MAX_HEADER_BYTES = 2 * MAX_TOKENIZER_BYTES
 
-# Of a header, read at a time.
+# Bytes of a header that are read at a time.
 CHUNK_BYTES = 1 << 16
 
 # Types of values: name, and how `struct` spells one.
@@ -73,13 +73,12 @@ class Value(NamedTuple):
 
 
 class GgufFile(NamedTuple):
-    """What a GGUF file holds.
+    """The content of a GGUF file.
 
     Attributes:
         path: the file.
         metadata: values by key.
-        tensors: by name; shapes have the rows first, as arrays have, where the format has them
-            last.
+        tensors: by name; their shapes have the rows first, as arrays do; the format has them last.
     """
 
     path: str
@@ -232,7 +231,7 @@ class _Cursor:
         return _FilePart(self._file, begin, self.position)
 
     def part_since(self, begin: int) -> _FilePart:
-        """What was passed since this position."""
+        """The bytes that were passed since this position."""
         return _FilePart(self._file, begin, self.position)
 
     def check(self, count: int, field: str) -> None:

@@ -13,10 +13,10 @@ from nibblevec._containers.files import ModelFormatError, read_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-# Of a file of settings: modules, settings and a dozen prompts take a few KB.
+# Greatest size of a file of settings: modules, settings and a dozen prompts take a few KB.
 MAX_SETTINGS_BYTES = 1 << 20
 
-# Of an integer: Python's own limit, where it has one.
+# Most digits of an integer: Python's own limit, where it has one.
 MAX_DIGITS = 4300
 
 
@@ -25,8 +25,8 @@ def read_json_object(path: str, field: str) -> dict[str, Any]:
 
     Raises:
         OSError: missing, unreadable, a directory, a FIFO or a device.
-        ModelFormatError: anything else, or more than `MAX_SETTINGS_BYTES` (``path`` and ``field``
-            are named).
+        ModelFormatError: it is no JSON object, or longer than `MAX_SETTINGS_BYTES` (names ``path``
+            and ``field``).
     """
     return parse_json_object(read_file(path, field, MAX_SETTINGS_BYTES), path, field)
 
@@ -35,7 +35,7 @@ def parse_json_object(data: bytes, path: str, field: str) -> dict[str, Any]:
     """A JSON object; no object in it repeats a key.
 
     Raises:
-        ModelFormatError: anything else (``path`` and ``field`` are named).
+        ModelFormatError: it is no JSON object (names ``path`` and ``field``).
     """
     parsed = _parse_json(data, path, field)
     if not isinstance(parsed, dict):
@@ -48,8 +48,8 @@ def read_json_array(path: str, field: str) -> list[Any]:
 
     Raises:
         OSError: missing, unreadable, a directory, a FIFO or a device.
-        ModelFormatError: anything else, or more than `MAX_SETTINGS_BYTES` (``path`` and ``field``
-            are named).
+        ModelFormatError: it is no JSON array, or longer than `MAX_SETTINGS_BYTES` (names ``path``
+            and ``field``).
     """
     parsed = _parse_json(read_file(path, field, MAX_SETTINGS_BYTES), path, field)
     if not isinstance(parsed, list):
@@ -58,14 +58,14 @@ def read_json_array(path: str, field: str) -> list[Any]:
 
 
 def with_member(content: bytes, key: str, value: object) -> bytes:
-    """A JSON object with another value for one of its keys; all else keeps its bytes.
+    """A JSON object with another value for one of its keys; the rest keeps its bytes.
 
-    Numbers, above all, which other readers might round otherwise if they were written anew.
+    If numbers were written anew, other readers might round them in another way.
 
     Args:
-        content: what `parse_json_object` takes, not empty.
-        key: one that it may lack.
-        value: what JSON can hold.
+        content: a JSON object with at least one member.
+        key: replaced, or added if the object lacks it.
+        value: any that JSON can hold.
     """
     text = content.decode("utf-8")
     decoder = json.JSONDecoder()
@@ -83,7 +83,7 @@ def with_member(content: bytes, key: str, value: object) -> bytes:
 
 
 def _token_at(text: str, place: int) -> int:
-    """Where the white space ends that begins at a place."""
+    """The place of the next character that is no white space."""
     while text[place] in " \t\n\r":
         place += 1
     return place
@@ -147,8 +147,8 @@ def _parse_json(data: bytes, path: str, field: str) -> Any:
         if text.startswith("\ufeff"):
             raise ValueError("it begins with a byte order mark")
         parsed, keys = _decoded_with_count(text)
-        # An upper bound of the number of keys, repeated ones too, where no key is parted from its
-        # colon: of two quotes with a colon each (the token ":" and its number) one ends no key.
+        # An upper bound of the number of keys, repeated ones included, if no key is apart from its
+        # colon. The string ":" as a key has two quotes before a colon, of which one ends no key.
         most = data.count(b'":') - data.count(b'":":')
         if keys == most and not re.search(rb'"[ \t\n\r]+:', data):
             return parsed

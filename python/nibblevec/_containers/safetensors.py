@@ -28,7 +28,7 @@ MAX_HEADER_BYTES = 100_000_000
 # A tensor of 64 dimensions, NumPy's limit, is described in less than 2,000.
 MAX_ENTRY_CHARACTERS = 1 << 20
 
-# What is no entry may be made of a small object in three characters: of this many it is read.
+# Other JSON is read up to this many characters: each three may make a small object.
 MAX_OTHER_CHARACTERS = 1 << 16
 
 LENGTH_BYTES = 8
@@ -93,7 +93,7 @@ def read_safetensors(path: str, *, mmap: bool = True) -> dict[str, StoredTensor]
 
 
 class _Entry(NamedTuple):
-    """What a header says of a tensor; ``begin`` and ``end`` count from the end of the header."""
+    """The entry of a tensor in a header; ``begin`` and ``end`` count from the end of the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -104,7 +104,7 @@ class _Entry(NamedTuple):
 class _Header:
     """A header in JSON, whose members are read one after another.
 
-    What is made of all of a long header at once would take twenty times its memory.
+    Objects for a whole long header would need twenty times its memory.
     """
 
     _white_space = re.compile(r"[ \t\n\r]*")
@@ -144,9 +144,9 @@ class _Header:
         return text
 
     def value(self) -> tuple[Any, bool]:
-        """The value that begins here, and whether nothing can be read after it.
+        """The value that begins here, and whether reading must end with it.
 
-        That is so of an array, and of an object that holds another one: neither is an entry.
+        It must after an array, and after an object that holds another one: neither is an entry.
         """
         self._skip_white_space()
         begin = self._position
@@ -165,7 +165,7 @@ class _Header:
         return value, True
 
     def passes(self, mark: str) -> bool:
-        """Whether this stands here; if so, go beyond it."""
+        """Whether this mark stands here; if so, go past it."""
         self._skip_white_space()
         stands = self._text.startswith(mark, self._position)
         if stands:
@@ -173,7 +173,7 @@ class _Header:
         return stands
 
     def is_at(self, mark: str) -> bool:
-        """Whether this stands here."""
+        """Whether this mark stands here."""
         self._skip_white_space()
         return self._text.startswith(mark, self._position)
 
@@ -262,9 +262,9 @@ def _check_span(entry: _Entry, name: str, data_bytes: int, path: str) -> None:
 
 
 def _bits_of(entry: _Entry, limit: int) -> int:
-    """Bits of a tensor; some number above ``limit`` if they are more.
+    """Number of bits of a tensor, or any number above ``limit`` if there are more.
 
-    The product of all the sizes that a header has room for would take seconds.
+    The product of all sizes in a long header would take seconds.
     """
     if 0 in entry.shape:
         return 0
@@ -298,12 +298,12 @@ def _check_cover(entries: dict[str, _Entry], data_bytes: int, path: str) -> None
 def write_safetensors(path: str, tensors: dict[str, Tensor]) -> None:
     """Write a new safetensors file.
 
-    By hand, since the library has no bfloat16 for NumPy, wants a second copy of the data, and
-    takes the tensors otherwise in each of its versions.
+    The library is not used: it has no bfloat16 for NumPy, makes a second copy of the data, and
+    its versions take tensors in different ways.
 
     Args:
         path: the file.
-        tensors: by name. Those of wider items come first: so each is aligned to its items.
+        tensors: by name. Those of wider items are written first, so that each is aligned.
 
     Raises:
         OSError: the file exists, or cannot be written (names it).

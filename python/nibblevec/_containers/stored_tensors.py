@@ -23,7 +23,7 @@ class Tensor(NamedTuple):
 class StoredTensor(NamedTuple):
     """One tensor of a file: its type as the format spells it, its shape, where its bytes are.
 
-    They are taken when they are asked for.
+    The bytes are read or mapped when they are asked for.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the tensors of a model must be: tables, finite vectors, rows and weights of tokens."""
+"""Tensors of a model, checked: tables, finite vectors, rows and weights of tokens."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Of a vector of a head. It bounds what is read of one before the table tells the dims.
+# Greatest length of a vector of a Dynamic Tanh; bounds a read before the dims are known.
 MAX_DIMS = 1 << 20
 
-# Of rows and weights of tokens: a `tokenizer.json` of the greatest size has room for fewer tokens.
+# Greatest number of tokens with rows or weights: a `tokenizer.json` of the greatest size has fewer.
 MAX_TOKENS = 1 << 25
 
 FLOAT_TYPES = ("F32", "F16", "BF16")
 
-# Row formats by the types of tensors. Packed ones are called as ggml calls them, but for one that
-# ggml does not have.
+# Row formats by the types of tensors. Packed ones have ggml's names, so sse_q4 has none.
 ROW_FORMATS: dict[str, RowFormat] = {
     **{"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"},
     **{name.upper(): name for name in PACKED_FORMATS if name != "sse_q4"},
 }
 
-# Where a token is not a row: the row of each, and what it is multiplied by.
+# The row of each token, where that is not its id, and the weight that multiplies the row.
 MAPPING_TENSOR = "mapping"
 WEIGHTS_TENSOR = "weights"
 
@@ -73,7 +72,7 @@ def table_of(
         dim: dims that it must have; None: any number.
 
     Raises:
-        ModelFormatError: it is missing, has another type or shape, or no row; a number is too
+        ModelFormatError: it is missing, has another type or shape, or no row; a weight is too
             large for float32.
     """
     tensor = tensor_named(tensors, name, path)
@@ -246,7 +245,7 @@ def tensor_of_table(table: Table) -> Tensor:
 
 
 def float64_tensor_of_table(table: Table) -> Tensor:
-    """A table in float64, for layouts in which that says that its rows are added so."""
+    """A table in float64, for layouts in which that type means sums in float64."""
     weights = table.dequantize().astype("<f8")
     return Tensor("F64", weights.shape, weights.reshape(-1).view(np.uint8))
 

@@ -1,4 +1,4 @@
-"""The encoding of a text, told by its bytes."""
+"""The encoding of a text, recognised by its bytes."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def utf_16_or_32(content: bytes) -> str | None:
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return encoding
-    # Without a mark its letters, blanks and line ends of ASCII show it.
+    # Without a mark, letters, blanks and line ends of ASCII show the encoding.
     for encoding, least in _WIDE_ENCODINGS:
         characters, of_ascii = _characters(content, encoding)
         if of_ascii < least:
             continue
         if 10 * _characters(content, _OTHER_BYTE_ORDER[encoding])[1] > of_ascii:
             continue
-        # Texts of odd lengths that NULs divide look alike, but are texts without these; letters of
-        # other scripts have bytes below the blank.
+        # Texts of odd lengths that NULs divide look the same, but are texts without the NULs.
+        # Letters of other scripts have bytes below the blank.
         divided = content.replace(b"\0", b"")
         low = len(divided) - len(divided.translate(None, _BELOW_BLANK))
         if (

@@ -59,7 +59,7 @@ def pass_on_access_of_files(source: str, target: str, decisive: Sequence[str]) -
         for path in (os.path.join(target, name) for name in decisive)
         if (status := regular_file(path)) is not None
     }
-    # For names that are new: of the files that made the model, the one with the fewest readers.
+    # Files with new names get the access of the old decisive file with the fewest readers.
     strictest = min(old, key=lambda path: _openness(old[path].st_mode), default=None)
     for name in os.listdir(source):
         replaced = os.path.join(target, name)

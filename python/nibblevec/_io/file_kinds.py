@@ -1,4 +1,4 @@
-"""Kinds of files that hold neither a text a line nor JSON lines, told by name or content."""
+"""Kinds of files that hold neither lines of text nor JSON lines, known by name or content."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _AS_JSON_LINES = (
     "make JSON lines of it first (pandas: DataFrame.to_json('texts.jsonl', orient='records',"
     " lines=True))"
 )
-# Kinds of text files that hold no lines of text ...
+# Kinds of text files that do not hold one text a line.
 TEXT_TABLE = Kind("a table", _AS_JSON_LINES, (".csv", ".tsv", ".tab", ".psv", ".ssv", ".dsv"))
 JSON_DOCUMENT = Kind(
     "one JSON document",
@@ -53,8 +53,8 @@ JSON_SEQUENCE = Kind(
     "jq -c --seq . {path} | tr -d '\\036' > {target} makes JSON lines of it",
     (".json-seq", ".jsonseq", ".geojsonseq"),
 )
-# ... and of binary files. Only well-known suffixes are listed: texts have names like in.pt, in.so
-# and in.br, after languages, and data.raw. Content tells the others.
+# Kinds of binary files. Only well-known suffixes are listed: texts have names like in.pt, in.so and
+# in.br, after languages, and data.raw. The other files are known by their content.
 TABLE = Kind(
     "a table",
     _AS_JSON_LINES,
@@ -124,7 +124,7 @@ def _magic(format_: str, kind: Kind, *signatures: bytes, place: int = 0) -> _Mag
     return _Magic(format_, kind, place, signatures)
 
 
-# No text begins with these ...
+# No text begins with these.
 _SIGNATURES = (
     _magic("gzip", GZIP, b"\x1f\x8b", b"\x1f\x9d", b"\x1f\xa0"),
     _magic("bzip2", BZIP2, *(b"BZh%d\x31AY&SY" % level for level in range(1, 10))),
@@ -163,8 +163,7 @@ _SIGNATURES = (
     _magic("Matroska or WebM", MEDIA, b"\x1a\x45\xdf\xa3"),
     _magic("MP3 or AAC", MEDIA, b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xf1", b"\xff\xf9"),
 )
-# ... a text may begin with these, so a NUL, or control characters in content that is not UTF-8,
-# must show that it is none ...
+# A text may begin with these, so a NUL or a control character must confirm the format.
 _SIGNATURES_OF_LETTERS = (
     _magic("Parquet", TABLE, b"PAR1", b"PARE"),
     _magic("Arrow", TABLE, b"ARROW1"),
@@ -190,7 +189,7 @@ _SIGNATURES_OF_LETTERS = (
     _magic("Windows", PROGRAM, b"MZ"),
     _magic("Python bytecode", PROGRAM, b"\r\r\n", place=1),
 )
-# ... and these are text, but of other kinds.
+# These are text, but of other kinds.
 _MARKUP = (
     _magic("", PDF, b"%PDF-"),
     _magic("RTF", DOCUMENT, b"{\\rtf"),
@@ -202,7 +201,7 @@ _MARKUP = (
 
 
 def kind_by_name(path: str) -> Kind | None:
-    """The kind of a file of this name; None: it may hold a text a line."""
+    """The kind of a file of this name; None: it may hold lines of text."""
     name = os.path.basename(path).lower()
     # ".gz" by itself too, which to `os.path.splitext` is no suffix.
     return _KIND_OF_SUFFIX.get(name[name.rfind(".") :]) if "." in name else None
@@ -230,7 +229,7 @@ def kind_by_content(beginning: bytes) -> tuple[str, Kind] | None:
 
 
 def way_out(kind: Kind, path: str | None) -> str:
-    """Tells how to make readable files of a file of this kind; None is stdin."""
+    """The way to make readable files of a file of this kind; the path None is stdin."""
     if path is None:
         if kind in COMPRESSED:
             tool = kind.way_out.partition("(")[2].partition(" <")[0]

@@ -27,7 +27,7 @@ def written_file(path: str) -> Iterator[IO[bytes]]:
     a new one has the usual permissions.
 
     Raises:
-        OSError: it cannot be written (names ``path``); any other, if it names a file of its own.
+        OSError: it cannot be written (names ``path``); errors of other files keep their names.
     """
     target = real_path(path)
     folder = os.path.dirname(target)

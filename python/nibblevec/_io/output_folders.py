@@ -38,8 +38,8 @@ def written_folder(
     that at no moment the folder holds a part of the old and a part of the new that could be taken
     for a whole. Other files stay. A process that has an old file mapped keeps its content.
 
-    Once an old file is gone the new ones come in any case: an error or a signal meanwhile is raised
-    after that. If they cannot come, they stay in the hidden folder.
+    Once an old file is removed the new ones are renamed in any case: an error or a signal meanwhile
+    is raised afterwards. If renaming fails, they stay in the hidden folder.
 
     One writer renames at a time: a lock file is held meanwhile, which the system releases if the
     process dies. (A file system without locks is written to without: there two writers must not
@@ -131,7 +131,7 @@ class _Exchange:
         self._written: list[str] = []
 
     def prepare(self, decisive: Sequence[str], others: Sequence[str]) -> None:
-        """Do everything that can fail while nothing has changed.
+        """Do all steps that can fail, before anything changes.
 
         Raises:
             OSError: a folder has one of the names.

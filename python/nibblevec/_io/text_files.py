@@ -1,4 +1,4 @@
-"""Texts of files: a text a line, or JSON lines."""
+"""Texts of files: one text a line, or JSON lines."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def read_texts(paths: Sequence[str], column: str | None = None) -> Iterator[list
             (blank lines are passed over), any other file, and ``"-"`` for stdin, a text a line (a
             blank line is an empty text). UTF-8, with or without a byte order mark; lines end in LF
             or CRLF.
-        column: key of the text in a JSON object, None for `DEFAULT_COLUMN`. Where one is given, a
-            file of texts must not begin with an object of JSON.
+        column: key of the text in a JSON object; None: `DEFAULT_COLUMN`. If it is given, files with
+            a text a line must not begin with an object of JSON.
 
     Raises:
         OSError: a file cannot be read (names it).

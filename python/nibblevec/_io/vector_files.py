@@ -76,7 +76,7 @@ class JsonLinesWriter:
         """Append a line for each text.
 
         Raises:
-            ValueError: a value is not finite; JSON has no word for it.
+            ValueError: a value is not finite, which JSON cannot hold.
         """
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
@@ -88,7 +88,7 @@ class JsonLinesWriter:
             values = self._vector_format % tuple(vector)
             line = f'{{"text": {readable_json(text)}, "embedding": {values}}}\n'
             self._file.write(line.encode())
-        self._file.flush()  # a program may wait for them
+        self._file.flush()  # a program may wait for the lines
 
     def finish(self) -> None:
         """Nothing is left to write."""

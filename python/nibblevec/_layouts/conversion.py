@@ -30,7 +30,7 @@ class ConversionError(ValueError):
 
 
 class Converted(NamedTuple):
-    """What was written.
+    """The written model.
 
     Attributes:
         layout: of the written model, in words.
@@ -63,17 +63,17 @@ def convert(
 
     Args:
         source: any model.
-        out: a file if it ends as those of the layout do, else a folder; replaced if it is there.
+        out: a file if it ends in the suffix of the layout, else a folder; replaced if it is there.
         layout: one of `WRITTEN`; None: the one that fits ``out`` and the model.
         row_format: of the table; None: the source's own if the layout holds it, else the layout's
             packed one, else float32.
         name: of the model; None: the source's.
         license: of the model; None: the source's.
-        threads: quantise on at most this many; None: the CPUs that this process may use.
+        threads: quantise on at most N; None: the CPUs that this process may use.
 
     Raises:
-        ConversionError: ``out`` ends as no file of the layout does, or as one of another layout;
-            the layout keeps no name or licence, or holds no rows of this format.
+        ConversionError: ``out`` lacks the suffix of the layout, or has that of another one; the
+            layout keeps no name or licence, or holds no rows of this format.
         OSError: a file cannot be read or written.
         ValueError: see `save_model`.
     """

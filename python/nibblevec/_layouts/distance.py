@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from nibblevec._model import Model
 
-# Rows are compared in blocks of this many weights.
+# Weights of a block of rows that is compared at a time.
 BLOCK_WEIGHTS = 1 << 20
 
 

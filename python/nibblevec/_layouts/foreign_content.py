@@ -1,6 +1,6 @@
 """Files whose beginning tells that they are something else than a file of a model.
 
-Each says what it is and the way out. Asked only where something was refused.
+Messages say what they are, and the way out. Loaded only after something was refused.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ TOLD_BY_CONTENT = (
 
 
 def explain(error: ModelFormatError) -> None:
-    """Add to an error what its file is instead of what it must be, if that can be told."""
+    """Add the kind of its file to an error, if the content tells that it is another one."""
     file = opened(error.path)
     words = None if file is None else told(TOLD_BY_CONTENT, file)
     if words is not None:

@@ -1,6 +1,6 @@
 """Files that were given as a model, but are none of ours.
 
-Each says what it is and the way out. Asked only where something was refused.
+Messages say what they are, and the way out. Loaded only after something was refused.
 """
 
 from __future__ import annotations
@@ -60,6 +60,6 @@ FOREIGN_FILES = (
 
 
 def file_in_words(path: str) -> str | None:
-    """What a file is that was given as a model, and the way out; None if that cannot be told."""
+    """The kind of a file that was given as a model, and the way out; None if it is unknown."""
     file = opened(path)
     return None if file is None else told(FOREIGN_FILES, file)

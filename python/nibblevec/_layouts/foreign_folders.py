@@ -1,6 +1,6 @@
 """Folders that hold no model, but something else that can be recognised.
 
-Each says what it is and the way out. Asked only where something was refused.
+Messages say what they are, and the way out. Loaded only after something was refused.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Folder:
         return [name.rpartition(".")[2] for name in types if isinstance(name, str)]
 
     def architecture(self) -> str:
-        """The network of ``config.json``, here or in the folder of a first module; else empty."""
+        """The network that ``config.json`` names, here or in a module; else other modules."""
         for inside in ((), ("0_Transformer",)):
             config = self.config(CONFIG_NAME, *inside)
             names = config.get("architectures")
@@ -110,7 +110,7 @@ class _Folder:
         return _in_words([above]) if name in paths else None
 
 
-# What Model2Vec and StaticEmbedding models say that they are.
+# The names of Model2Vec and StaticEmbedding models in their own settings.
 OUR_NETWORKS = (ARCHITECTURE, MODEL_TYPE)
 OUR_MODULES = (STATIC_EMBEDDING, NORMALIZE)
 
@@ -234,7 +234,7 @@ FOREIGN_FOLDERS = (
 
 
 def folder_in_words(path: str, names: list[str]) -> str | None:
-    """What a folder is that holds no model, and the way out; None if that cannot be told."""
+    """The kind of a folder that holds no model, and the way out; None if it is unknown."""
     return told(FOREIGN_FOLDERS, _Folder(path, names))
 
 

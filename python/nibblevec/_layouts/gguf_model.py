@@ -48,7 +48,7 @@ TOKENIZER_KEY = "tokenizer.huggingface.json"
 PREFIX = "sse."
 RANGES_PREFIX = "sse.ranges."
 
-# Types of tables that are used in their own bytes, but for F64, which becomes float32.
+# Types of tables that need no other package. All keep their bytes, but for F64: it becomes float32.
 OWN_TYPES = (*FLOAT_TYPES, "F64", *(name for name in ROW_FORMATS if name not in FLOAT_TYPES))
 
 # `general.file_type`, as llama.cpp numbers the type of most tensors.
@@ -74,8 +74,8 @@ def load(place: Place) -> Model:
 
     Raises:
         OSError: the file is missing, cannot be read, or is not a regular file.
-        ModelFormatError: it is not a GGUF file; a key or a tensor is missing or holds what it must
-            not; `gguf` is needed and not there.
+        ModelFormatError: it is not a GGUF file; a key or a tensor is missing or has a wrong value;
+            the `gguf` package is needed and missing.
     """
     path = place.path
     file = read_gguf(path, mmap=place.mmap)
@@ -143,7 +143,7 @@ def _table(file: GgufFile) -> Table:
 
 
 def _of_another_network(file: GgufFile) -> str:
-    """What a file holds that is no static embedding, as more of a problem, if it tells that."""
+    """The network that a GGUF file holds, as the end of an error; empty if it does not say."""
     architecture = file.string("general.architecture")
     if architecture in (None, ARCHITECTURE):
         return ""
@@ -178,7 +178,7 @@ def _decoded_by_gguf(tensor: StoredTensor) -> NDArray[np.float32]:
 
 
 def _check_stated(file: GgufFile, table: Table, rules: TokenRules) -> None:
-    """Refuse what the file says of itself and does not hold."""
+    """Refuse metadata that contradicts the tensors."""
     ids = table.rows if rules.ids is None else rules.ids
     for key, held in (("sse.embedding_length", table.dim), ("sse.vocab_size", ids)):
         stated = file.size(key)
@@ -234,7 +234,7 @@ def write(model: Model, file: IO[bytes]) -> None:
     """Write a model as one GGUF file.
 
     Args:
-        model: its table is in one of the layout's row formats.
+        model: its table has one of the row formats of this layout.
         file: an empty one.
 
     Raises:

@@ -16,8 +16,8 @@ class Form:
     """One form of a layout that is read.
 
     Attributes:
-        looked_for: what tells it from others, in words.
-        is_in: whether a place has it; it raises what reading the place raises.
+        looked_for: the files that distinguish it, in words.
+        is_in: whether a place has this form; it raises the errors of reading the place.
         load: loads the model of such a place.
         is_file: the place is a file; else a folder.
     """
@@ -43,25 +43,25 @@ class Writing:
     """How models are written in a layout.
 
     Attributes:
-        words: what is written, as messages say it.
-        row_formats: what a table may be in; of the packed ones the first is the best choice.
+        words: the written file or folder, as messages call it.
+        row_formats: row formats that a table may have; the first packed one is preferred.
         write: writes a model, whose losses were refused before, into an empty folder, given by its
             name, or into an open file. A model has a row for each id where `has_row_by_id`.
-        losses: what the layout has no place for, in words, and whether a model needs it.
+        losses: features that the layout has no place for, in words, and whether a model has them.
         suffix: end of a file's name; None: a folder is written.
         keeps_name: a model's name and licence are kept.
-        suits: whether a model is best written in this layout where nobody says; the first one that
-            suits is taken.
-        has_row_by_id: whether a model is written with a row for each id, which counts as it is, if
-            its table is in a row format.
-        needs_float32: whether a model's vectors change in any row format but float32.
-        tells_sums_by_float64: whether a model's sums in float64 are kept by writing a float32 table
-            as float64.
+        suits: whether this is the best layout for a model if the caller names none; the first one
+            that suits is taken.
+        has_row_by_id: whether a model whose table is in a row format is written with a row for
+            each id, without weights.
+        needs_float32: whether only float32 rows keep the bits of a model's vectors.
+        tells_sums_by_float64: whether a float32 table is written as float64 to say that a model
+            has sums in float64.
         decisive_names: files without which a folder is no model of this layout, in the order in
-            which they go when another model takes its place.
+            which they are removed when another model replaces it.
         other_names: other files that such a folder may hold, by their paths.
-        own_names: more of them, in a folder given by its name, where only its content tells whether
-            they are a model's.
+        own_names: other files of a folder, given by its path, that belong to a model only if their
+            content says so.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Layout:
     """A way in which a model is kept on disk.
 
     Attributes:
-        name: what commands call it.
-        words: what it is, as the help says it.
+        name: its name in commands.
+        words: its name in help, with an article.
         forms: those that are read.
         files: all files that a folder of it is read from, as paths with ``/``.
         signs: names that make a folder likely to hold it, if all of one set are there.
@@ -125,7 +125,7 @@ class Layout:
 
 
 def row_by_id_needs_float32(model: Model) -> bool:
-    """Whether a row for each id, which counts as it is, must be float32 to lose nothing.
+    """Whether a row for each id, without weights, must be float32 to lose nothing.
 
     Such rows are products with weights, or rows of sse_q4 in another order.
     """

@@ -16,7 +16,7 @@ from nibblevec._layouts.registry import LAYOUTS, READ_NAMES
 from nibblevec._model import Model
 from nibblevec._printing import printable
 
-# A model whose files are replaced while they are read is read again, at most this many times.
+# Most times that a model is read whose files are replaced while they are read.
 READINGS = 5
 READING_PAUSE_SECONDS = 0.02
 
@@ -25,8 +25,8 @@ READING_PAUSE_SECONDS = 0.02
 def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
     """Load a local model of any layout.
 
-    The files are all of one time: where another process replaces them meanwhile, they are read
-    again.
+    If another process replaces the files meanwhile, they are read again, so that all are of one
+    time.
 
     Args:
         path: its folder, or a GGUF file.
@@ -35,8 +35,8 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
     Raises:
         FileNotFoundError: the folder, or a file that its layout asks for, is missing.
         NotADirectoryError: it is a file, but not a GGUF file.
-        ModelFormatError: a file does not hold what it must.
-        OSError: a file cannot be read, or is not a regular file; the files do not come to rest.
+        ModelFormatError: a file breaks a rule of its format.
+        OSError: a file cannot be read, or is not a regular file; the files change again and again.
         ValueError: no layout fits.
     """
     folder = os.path.abspath(os.fspath(path))

@@ -41,10 +41,10 @@ TABLE_TENSOR = "embeddings"
 
 MODEL_TYPE = "model2vec"
 ARCHITECTURE = "StaticModel"
-# One of these is in each config of a version that does not state the type, or did not always.
+# Configs of versions that do not state the type have one of these.
 CONFIG_KEYS = ("normalize", "embedding_dtype", "apply_pca")
 
-# Tokens of a text where the config does not say how many.
+# Most tokens of a text if the config does not state a number.
 DEFAULT_MAX_LENGTH = 512
 
 
@@ -219,12 +219,12 @@ def _suits(model: Model) -> bool:
 
 
 def _has_row_by_id(model: Model, _row_format: str) -> bool:
-    # Where the weights would make sums wide.
+    # Float64 weights would make the sums wide.
     return has_wide_weights(model.token_rules) and not model.wide_sums
 
 
 def _needs_float32(model: Model) -> bool:
-    # Float64 sums are told by a float64 table; a float16 mean by a float16 table.
+    # A float64 table means float64 sums, a float16 table a float16 mean.
     return has_wide_weights(model.token_rules) != model.wide_sums or (
         model.table.format == "float16" and model.normalization == "model2vec"
     )

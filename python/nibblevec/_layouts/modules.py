@@ -20,7 +20,7 @@ NORMALIZE_FOLDER = "1_Normalize"
 STATIC_EMBEDDING = "StaticEmbedding"
 NORMALIZE = "Normalize"
 
-# Where modules were before 6.0, which still finds them there.
+# The package of modules before sentence-transformers 6.0, which still finds them there.
 MODULE_PACKAGE = "sentence_transformers.models"
 
 EMBEDDING_NAME = "sentence_embedding"
@@ -109,12 +109,12 @@ def normalization_of(modules: list[Module], folder: Place) -> Normalization | No
 
 
 def write_modules(model: Model, folder: str, place: str) -> None:
-    """Write a ``modules.json``: a `StaticEmbedding`, and what scales its vectors.
+    """Write a ``modules.json``: a `StaticEmbedding`, and a `Normalize` if the model scales vectors.
 
     Args:
         model: without a Dynamic Tanh.
-        folder: where to.
-        place: path of the `StaticEmbedding` there, in words of the file.
+        folder: the model's.
+        place: path of the `StaticEmbedding` in it, as the file states it.
 
     Raises:
         OSError: the file exists there, or cannot be written.

@@ -23,7 +23,7 @@ RANGES_NAME = "ranges.safetensors"
 
 
 def read_ranges(folder: str, dim: int) -> Ranges:
-    """What a folder's ``ranges.safetensors`` holds, if there is one.
+    """The ranges of a folder's ``ranges.safetensors``; empty if there is none.
 
     Raises:
         OSError: it cannot be read, or is not a regular file.
@@ -36,7 +36,7 @@ def read_ranges(folder: str, dim: int) -> Ranges:
 
 
 def write_ranges(ranges: Ranges, folder: str) -> None:
-    """Write what `read_ranges` reads, if there is anything to say.
+    """Write the file that `read_ranges` reads, if there are any ranges.
 
     Raises:
         OSError: the file exists there, or cannot be written.
@@ -55,7 +55,7 @@ def ranges_of(
             greatest value of each of the first N dims.
         dim: of the model.
         path: the file.
-        prefix: what their names begin with; other names are passed over.
+        prefix: beginning of their names; tensors without it are ignored.
 
     Raises:
         ModelFormatError: a tensor has another name, type or shape, more dims than the model, a

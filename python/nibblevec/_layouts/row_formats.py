@@ -49,7 +49,7 @@ def in_row_format(table: Table, row_format: str, *, threads: int | None = None) 
         table: the rows; itself returned if it is in that format.
         row_format: ``"float32"``, ``"float16"``, ``"bfloat16"``, or one that `Table.quantize` packs
             into.
-        threads: pack on at most this many; None: the CPUs that this process may use.
+        threads: pack on at most N; None: the CPUs that this process may use.
 
     Raises:
         ValueError: another format; a weight is not finite, or too large for the format; the format
@@ -85,10 +85,10 @@ def _check_finite(finite: NDArray[np.bool_], weights: FloatArray, row_format: st
 
 
 def fitting_format(table: Table, row_formats: tuple[str, ...]) -> str:
-    """Which of these formats a table is best written in, where nobody says.
+    """The best of these row formats for a table, if the caller names none.
 
-    Its own, if it is among them; else the first packed one that takes its number of dims; else the
-    widest.
+    Its own, if it is among them; else the first packed one that takes its number of dims; else
+    float32.
     """
     if table.format in row_formats:
         return table.format
@@ -101,11 +101,11 @@ def fitting_format(table: Table, row_formats: tuple[str, ...]) -> str:
 
 @in_default_float_environment
 def with_row_by_id(model: Model) -> Model:
-    """The same model with a row for each id, which counts as it is.
+    """The same model with a row for each id, without weights.
 
-    Itself, if it is so; else its table is float32, each row multiplied by its weight. Since a
-    weighted sum rounds each product to float32 too, no bit of a mean changes, but for sums in
-    float64.
+    Itself, if it has these rows; else its table is float32, each row multiplied by its weight. A
+    weighted sum rounds each product to float32 too, so no bit of a mean changes, except with sums
+    in float64.
     """
     rules = model.token_rules
     if rules.ids is None:

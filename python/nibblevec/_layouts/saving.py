@@ -23,12 +23,12 @@ from nibblevec._texts import surrogate_in
 if TYPE_CHECKING:
     from nibblevec._tokenization.ids import IdsInUse
 
-# Of a weight, in the formats that a table may grow into.
+# Bytes of a weight in the row formats that a table may grow into.
 WEIGHT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 def fitting_layout(model: Model, path: str) -> str:
-    """Which of the layouts of `WRITTEN` a model is best written in, where nobody says.
+    """The best of the layouts of `WRITTEN` for a model, if the caller names none.
 
     The one whose files end as the name does, else the first one that suits the model: SSE with a
     Dynamic Tanh, Model2Vec with its rules, else a `StaticEmbedding`.
@@ -45,7 +45,7 @@ def save_unchanged(
 ) -> None:
     """Write a model so that it gives, when it is loaded, the vectors that it gives now.
 
-    Rows in a format that the layout does not hold become float32, the weights that they stand for.
+    Rows in a format that the layout does not hold are decoded to float32.
 
     Args:
         model: any model.
@@ -123,27 +123,27 @@ def save_model(
     mmap: bool = True,
     look: Callable[[Model, str], None] | None = None,
 ) -> None:
-    """Write a model; what is there under its name is replaced when all is written.
+    """Write a model; an old one of the same name is replaced when all is written.
 
-    What was written is loaded again before it gets its name, its tokenizer too.
+    The written model and its tokenizer are loaded again before they get their name.
 
     Args:
         model: any model.
         path: a folder, or a file for ``"gguf"``.
         layout: one of `WRITTEN`.
-        row_format: what the table is written in, one of the layout's; None: what it is in.
+        row_format: of the written table, one of the layout's; None: the table's own.
         tokenizer: that of the model, if the caller has it.
-        threads: pack on at most this many; None: the CPUs that this process may use.
-        unchanged: refuse where all but the rows would lose precision too, as by another norm.
+        threads: pack on at most N; None: the CPUs that this process may use.
+        unchanged: refuse other losses of precision than those of rows, such as another norm.
         mmap: map the table that was written into memory to check it, instead of reading it.
-        look: called with the model that was written, loaded again, and with the name that it has
-            before it gets its own; it must keep neither.
+        look: called with the written model, loaded again, and its temporary path; it must keep
+            neither.
 
     Raises:
         OSError: it cannot be written.
-        ValueError: ``path`` is empty; the layout has no place for something that the model does, or
-            holds no rows of this format; the rows do not fit the format; a prompt holds a lone
-            surrogate; what was written cannot be loaded. What was there stays.
+        ValueError: ``path`` is empty; the layout has no place for a feature of the model, or holds
+            no rows of this format; the rows do not fit the format; a prompt holds a lone surrogate;
+            the written model cannot be loaded. An old model stays.
     """
     if not path:
         raise ValueError("the name of a model is empty")
@@ -199,10 +199,10 @@ def _check_texts(model: Model, path: str) -> None:
 
 
 def _loaded_again(unfinished: str, *, mmap: bool) -> ModelTokenizer:
-    """What was written, so that nothing takes the place of a model that cannot be loaded.
+    """The written model, loaded before it replaces another one.
 
     Raises:
-        ValueError: it cannot (the file, which nobody will see, is not named).
+        ValueError: it cannot be loaded (the file is temporary, so it is not named).
     """
     try:
         written = ModelTokenizer(load_model(unfinished, mmap=mmap))

@@ -18,7 +18,7 @@ SETTINGS_NAME = "config_sentence_transformers.json"
 
 
 class Settings(NamedTuple):
-    """What ``config_sentence_transformers.json`` says; the fields are those of `Model`."""
+    """The settings in ``config_sentence_transformers.json``; the fields are those of `Model`."""
 
     prompts: dict[str, str]
     default_prompt_name: str | None
@@ -27,7 +27,7 @@ class Settings(NamedTuple):
 
 
 def read_settings(folder: str, dim: int) -> Settings:
-    """What a folder's ``config_sentence_transformers.json`` says, if there is one, of ``dim`` dims.
+    """The settings of a folder's ``config_sentence_transformers.json`` for a model of ``dim`` dims.
 
     Raises:
         OSError: it cannot be read, or is not a regular file.
@@ -73,7 +73,7 @@ def read_settings(folder: str, dim: int) -> Settings:
 
 
 def write_settings(model: Model, folder: str) -> None:
-    """Write what `read_settings` reads, with the keys that sentence-transformers writes.
+    """Write the file that `read_settings` reads, with the keys of sentence-transformers.
 
     Raises:
         OSError: the file exists there, or cannot be written.

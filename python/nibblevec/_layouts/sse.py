@@ -49,8 +49,9 @@ def _load_quantized(folder: Place) -> Model:
     Args:
         folder: holds ``embedding.q4_k_m.bin`` (uint8 [rows, dim / 2], then float32 [rows] scales),
             ``model_rest.safetensors`` (``dyt.alpha``, ``dyt.beta``, ``dyt.bias``, float32 [dim])
-            and ``tokenizer.json``; may hold ``config_sentence_transformers.json``. The table says
-            nothing of its rows: they are compared with the tokens when the tokenizer is loaded.
+            and ``tokenizer.json``; may hold ``config_sentence_transformers.json``. The table
+            does not state its number of rows: it is compared with the number of tokens when the
+            tokenizer is loaded.
 
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
@@ -144,7 +145,7 @@ def _write(model: Model, tokenizer: ModelTokenizer, folder: str) -> None:
 
 
 def _first_rows(table: Table, rows: int) -> NDArray[np.uint8]:
-    """The bytes of an sse_q4 table of the first ``rows`` rows of another one."""
+    """The bytes of an sse_q4 table with the first ``rows`` rows of another one."""
     codes = table.rows * table.dim // 2
     return np.concatenate(
         [table.buffer[: rows * table.dim // 2], table.buffer[codes : codes + 4 * rows]]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from nibblevec._layouts.tokenizers import ModelTokenizer
 
 MODEL_NAME = TENSORS_NAME
-# How torch saved before; it may hold any code.
+# The format of torch before safetensors; it may hold any code.
 PICKLED_NAME = "pytorch_model.bin"
 # Where the module was before 6.0.
 EMBEDDING_FOLDER = "0_StaticEmbedding"
@@ -51,7 +51,9 @@ TABLE_TENSOR = "embeddings"
 
 
 def _is_static_embedding(folder: Place) -> bool:
-    """Whether its modules begin with one, unless model2vec wrote it: that lists one always.
+    """Whether its modules begin with a `StaticEmbedding`, and model2vec did not write it.
+
+    model2vec always lists one too.
 
     Raises:
         OSError: a file cannot be read, or is not a regular file.
@@ -74,7 +76,7 @@ def _load(folder: Place) -> Model:
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
         ModelFormatError: a module is another one, a tensor is missing or of another type or shape,
-            or a setting is not what it must be.
+            or a setting has a wrong value.
     """
     embedding, *others = read_modules(folder)
     normalization = normalization_of(others, folder)
@@ -113,7 +115,7 @@ def _load_bare(folder: Place) -> Model:
 
     Raises:
         OSError: a file is missing, cannot be read, or is not a regular file.
-        ModelFormatError: a tensor is of another type or shape, or a setting is not what it must be.
+        ModelFormatError: a tensor is of another type or shape, or a setting has a wrong value.
     """
     return _model("StaticEmbedding of sentence-transformers, bare", folder, folder, None)
 
@@ -173,7 +175,7 @@ def _suits(model: Model) -> bool:
 
 
 def _has_row_by_id(model: Model, row_format: str) -> bool:
-    # Products in float64 are none that float32 holds.
+    # Float32 does not hold products in float64.
     has_weights = model.token_rules.weight_of_id is not None
     return not (has_weights and model.wide_sums and row_format == "float32")
 

@@ -23,7 +23,7 @@ def load_tokenizer_of(
 
     Args:
         model: any model.
-        content: what its ``tokenizer.json`` holds, if it was parsed before.
+        content: the parsed ``tokenizer.json``, if the caller has it.
         warns: warn of a file that states other ids than its tokens get.
 
     Raises:
@@ -66,7 +66,7 @@ class ModelTokenizer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What ``tokenizer.json`` holds, without the vocabulary, which takes most of the memory.
+        """The content of ``tokenizer.json`` without the vocabulary, which takes most of the memory.
 
         Raises:
             OSError: the file cannot be read, or is not a regular file.

@@ -24,7 +24,7 @@ class TokenIds(NamedTuple):
     Attributes:
         ids: uint32 [tokens], those of all texts end to end.
         offsets: int64 [texts + 1], where each text begins, and the end of the last.
-        cut_texts: how many texts were cut by truncation.
+        cut_texts: number of texts that truncation cut.
     """
 
     ids: NDArray[np.uint32]
@@ -50,12 +50,12 @@ class IdsInUse(NamedTuple):
 
     @property
     def distinct(self) -> int:
-        """How many there are."""
+        """Number of different ids."""
         return len({*self.vocabulary.values(), *self.added.values()})
 
     @property
     def tokens(self) -> int:
-        """How many tokens have one."""
+        """Number of tokens that have an id."""
         return len(self.vocabulary) + sum(token not in self.vocabulary for token in self.added)
 
     def of(self, token: str) -> int | None:
@@ -71,11 +71,11 @@ def _outside(path: str, field: str, token: str, number: Any, rows: int) -> Model
 
 
 def check_stated_ids(content: dict[str, Any], path: str, rows: int) -> None:
-    """Refuse what no version of `tokenizers` takes for ids, and say which it is."""
+    """Refuse ids that no version of `tokenizers` takes; the error names the first."""
     model = content.get("model")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     ids = vocabulary.values() if isinstance(vocabulary, dict) else ()
-    # As can be seen without a loop over the vocabulary.
+    # These checks need no loop of Python over the vocabulary.
     good = set(map(type, ids)) == {int} and 0 <= min(ids) <= max(ids) < 1 << 32
     listed = _added_tokens(content, path) if good else _vocabulary(content, path)
     for field, token, number in listed:
@@ -103,7 +103,7 @@ def check_ids(
 
 
 def warn_of_contradictions(content: dict[str, Any], ids: IdsInUse, path: str) -> None:
-    """Tell once where a file does not mean what it states."""
+    """Warn once if the file states ids that its tokens do not get."""
     problems = []
     settings: dict[str, dict[str, Any]] = {}
     for entry in content.get("added_tokens") or []:
@@ -145,7 +145,7 @@ def _vocabulary(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, 
 
 
 def _added_tokens(content: dict[str, Any], path: str) -> Iterator[tuple[str, str, Any]]:
-    """The same of every added token."""
+    """Field, token and id of every added token."""
     added = content.get("added_tokens") or []
     if not isinstance(added, list):
         raise ModelFormatError(path, "added_tokens", "expected an array")

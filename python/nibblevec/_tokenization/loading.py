@@ -19,7 +19,7 @@ from nibblevec._tokenization.shapes import surely_loads
 if TYPE_CHECKING:
     from nibblevec._tokenization.tokenizer import Tokenizer
 
-# May stand in a string too, which does no harm.
+# It may also stand in a string, which does no harm.
 _MINUS_ZERO = re.compile(rb"-0\s*[,\]}]")
 
 

@@ -20,8 +20,8 @@ FILE_FIELDS = {
     "post_processor", "decoder", "model",
 }  # fmt: skip
 
-# The native tokenizer counts the bytes of a word in 32 bits. Who wants no limit of a word's length
-# writes any large number: longer words than this one are unknown all the same.
+# The native tokenizer counts the bytes of a word in 32 bits. Files without a limit state a large
+# number; longer words are unknown in any case.
 MAX_NATIVE_WORD_CHARACTERS = 1 << 29
 
 
@@ -40,10 +40,10 @@ class NativeTokenizer:
     path_taken = "native"
 
     def __init__(self, content: dict[str, Any], rules: TokenRules = NO_RULES) -> None:
-        """Take what ``tokenizer.json`` holds, after the ids that it states were checked.
+        """Take the content of ``tokenizer.json``, whose ids were checked before.
 
         Raises:
-            NotNativeError: it asks for anything that is not done natively, or not understood.
+            NotNativeError: it has a setting that is unknown, or that does not run natively.
         """
         require(content.get("version", "1.0") == "1.0", "its version is unknown")
         require(set(content) <= FILE_FIELDS, "it has fields of other kinds")
@@ -147,7 +147,7 @@ def require(holds: bool, reason: str) -> None:
 
 
 def _fields(part: Any, name: str, type_: str) -> dict[str, Any]:
-    """What a part of this type holds besides its type."""
+    """The fields of a part of this type, without the type."""
     require(isinstance(part, dict) and part.get("type") == type_, f"its {name} is not {type_}")
     return {key: value for key, value in part.items() if key != "type"}
 
@@ -175,7 +175,7 @@ def _native_truncation(settings: Any) -> Truncation:
 
 
 def _keeps_ids(post_processor: Any) -> bool:
-    """Whether it does nothing where no special tokens are asked for."""
+    """Whether a post-processor changes no ids where no special tokens are asked for."""
     if not isinstance(post_processor, dict):
         return post_processor is None
     if post_processor.get("type") != "TemplateProcessing":
@@ -183,7 +183,7 @@ def _keeps_ids(post_processor: Any) -> bool:
     single = post_processor.get("single")
     if not isinstance(single, list):
         return False
-    # Which puts the text in once, and not twice or never.
+    # The text must occur once, and not twice or never.
     others = [piece for piece in single if not has_shape(piece, SPECIAL_TOKEN)]
     return len(others) == 1 and has_shape(others[0], {"Sequence": {"id": "A", "type_id": is_count}})
 
@@ -199,7 +199,7 @@ def _native_ids(content: dict[str, Any]) -> tuple[list[_NativeAddedToken], IdsIn
     its length on. An empty one is ignored, and so is one that is repeated as it is.
 
     Raises:
-        NotNativeError: not understood, or versions differ.
+        NotNativeError: an added token is not understood, or versions of `tokenizers` differ on it.
     """
     vocabulary = content["model"].get("vocab")
     require(isinstance(vocabulary, dict), "its vocabulary is no object")
@@ -235,7 +235,7 @@ def _native_ids(content: dict[str, Any]) -> tuple[list[_NativeAddedToken], IdsIn
         gap = max(vocabulary.values(), default=-1) >= len(vocabulary)
         require(not gap, "its vocabulary's ids have gaps, and it lacks an added token")
     require(len({*ids.values()}) == len(ids), "two added tokens have the same id")
-    # Two that want the same white space: `tokenizers` drops one, or fails.
+    # If two take the same white space, `tokenizers` drops one of them, or fails.
     strips = any(entry["lstrip"] or entry["rstrip"] for entry in first_entries.values())
     spaces = strips and any(token.isspace() for token in ids)
     require(not spaces, "an added token of white space is stripped")

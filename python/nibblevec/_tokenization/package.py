@@ -42,7 +42,7 @@ class PackageTokenizer:
             self.truncation = rules.truncation
         elif settings is not None:
             self.truncation = Truncation(settings["max_length"], settings["direction"] == "left")
-        # What the package does by itself.
+        # The truncation that the package does by itself; None: the model has its own.
         self._file_truncation = self.truncation if rules.truncation is None else None
         self._ids = IdsInUse(_package_vocabulary(self._tokenizer), {})
         self.rules = BoundRules(rules, self._ids.vocabulary, self._unknown_id())
@@ -151,7 +151,7 @@ def _supported_package() -> Any:
 
 
 def _package_problem(path: str, problem: str, error: BaseException) -> ModelFormatError:
-    # Another version may know more.
+    # The version is named since another one may take the tokenizer.
     version = _supported_package().__version__
     return ModelFormatError(path, "tokenizer", f"tokenizers {problem}: {error} (in {version})")
 

@@ -34,7 +34,7 @@ class BoundRules:
             self._characters_per_token = int(np.median([len(token) for token in tokens] or [0]))
 
     def max_characters(self, truncation: Truncation) -> int | None:
-        """How many characters of a text are kept where its ids are truncated; None: all."""
+        """Number of characters of a text that are kept where its ids are truncated; None: all."""
         if truncation.max_length is None or self._characters_per_token is None:
             return None
         return min(truncation.max_length * self._characters_per_token, sys.maxsize)

@@ -1,4 +1,4 @@
-"""The shapes that parts of a ``tokenizer.json`` come in."""
+"""The shapes of parts of a ``tokenizer.json``."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def _is_special_tokens(value: Any) -> bool:
     )
 
 
-# The shapes that parts of BERT's tokenizers come in. A shape is a predicate, a value, an object of
-# these fields, an array of elements like its only one, or one of several shapes in a tuple.
+# The shapes of parts of BERT's tokenizers. A shape is a predicate, a value, a dict of fields and
+# their shapes, a list with the shape of all items, or a tuple of alternatives.
 SPECIAL_TOKEN = {"SpecialToken": {"id": _is_string, "type_id": is_count}}
 _PIECE = (
     SPECIAL_TOKEN,
@@ -69,6 +69,7 @@ _SHAPES: dict[str, Any] = {
 
 
 def has_shape(value: Any, shape: Any) -> bool:
+    """Whether a value has a shape, see `_SHAPES`."""
     if isinstance(shape, tuple):
         return any(has_shape(value, each) for each in shape)
     if isinstance(shape, dict):
@@ -87,7 +88,7 @@ def has_shape(value: Any, shape: Any) -> bool:
 def surely_loads(content: dict[str, Any]) -> bool:
     """Whether `tokenizers` takes those parts of a native tokenizer that are not used natively.
 
-    False where the package itself has to tell.
+    False means that only the package itself can tell.
     """
     if not all(has_shape(content.get(name), shape) for name, shape in _SHAPES.items()):
         return False

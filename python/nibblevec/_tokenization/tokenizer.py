@@ -1,4 +1,4 @@
-"""What every tokenizer of a model does."""
+"""The interface of a model's tokenizers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Tokenizer(Protocol):
     """The tokenizer of a model, for bags of ids without special tokens and without padding.
 
     Attributes:
-        truncation: what the model asks for, or else ``tokenizer.json``.
+        truncation: that of the model, else that of ``tokenizer.json``.
         path_taken: in words, whether it runs natively, and if not, why.
         rules: the model's token rules, for this vocabulary.
     """
@@ -40,10 +40,10 @@ class Tokenizer(Protocol):
             texts: of str only.
             truncation: `truncation`, or another.
             first_number: number of the first text, for errors.
-            threads: at most this many.
+            threads: at most N.
 
         Raises:
             TypeError: a text is not a str (names its number).
             ValueError: a text holds a lone surrogate (names its number).
-            ModelFormatError: the tokenizer does not hold what it asks for itself.
+            ModelFormatError: the tokenizer refers to something that it does not hold.
         """

@@ -49,7 +49,7 @@ RANKED_FOR_RECIPROCAL = 10
 
 
 class Result(NamedTuple):
-    """Measures of one set, of vectors in one number of dims and one precision.
+    """Measures of one set, with vectors of one number of dims and one precision.
 
     Attributes:
         data: name of the set.

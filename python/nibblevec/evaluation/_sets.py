@@ -20,7 +20,7 @@ from nibblevec._printing import printable
 # `ir-measures` counts the documents of every grade up to the highest.
 MAX_RELEVANCE = 10_000
 
-# Names that scored pairs go by in files that have names: two sentences and a score.
+# Names of the columns of scored pairs: two sentences and a score.
 PAIR_COLUMNS = (
     ("sentence1", "sentence2", "score"),
     ("sentence1", "sentence2", "similarity_score"),
@@ -28,8 +28,8 @@ PAIR_COLUMNS = (
     ("sentence_A", "sentence_B", "relatedness_score"),
 )
 
-# STSbenchmark has no names, but these columns, and sometimes more: genre, file, year, number,
-# score, sentence, sentence.
+# STSbenchmark has no names of columns, but at least these: genre, file, year, number, score,
+# sentence, sentence.
 BENCHMARK_COLUMNS = 7
 
 
@@ -103,9 +103,8 @@ def read_retrieval_set(folder: str, *, split: str | None = None, name: str) -> R
     ``corpus.jsonl`` has ``_id``, ``text`` and maybe ``title``, which goes before the text;
     ``queries.jsonl`` has ``_id`` and ``text``; a file of the folder ``qrels`` has columns
     ``query-id``, ``corpus-id`` and ``score``, divided by tabs and named in its first line.
-    Of documents of the same id the last one is taken, as by BEIR's own reader, and judgements of
-    documents that are not there are kept, as they count in its measures, for nobody can find them
-    (ArguAna has some); both with a warning in the log.
+    As in BEIR's own reader and measures, the last document of an id is taken, and judgements of
+    missing documents count as not found (ArguAna has some); both with a warning in the log.
 
     Args:
         folder: that holds these files.

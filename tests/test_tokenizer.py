@@ -93,10 +93,12 @@ EVERY_INTERESTING = [*range(0xD800), *range(0xE000, 0x3400), *range(0xE000, 0x20
                      *range(0xDFFF0, 0xE0210), *range(0xEFFF0, 0xF0010)]  # fmt: skip
 
 
+@pytest.mark.exhaustive
 def test_every_code_point(spelling_uncased: Pair) -> None:
     spelling_uncased.check(in_contexts(EVERY, "X aXb XX "))
 
 
+@pytest.mark.exhaustive
 def test_every_code_point_between_marks(spelling_uncased: Pair) -> None:
     # Classes 230, 1, 220, 9 and 216; the last two are of marks that are not removed.
     spelling_uncased.check(in_contexts(EVERY_INTERESTING, " \u0301X\u0334 a\u1714X\U0001d165."))
@@ -105,6 +107,7 @@ def test_every_code_point_between_marks(spelling_uncased: Pair) -> None:
 @pytest.mark.parametrize(
     "normalizer", [NORMALIZERS[i] for i in (5, 8, 21)], ids=lambda n: "-".join(map(str, n.values()))
 )
+@pytest.mark.exhaustive
 def test_every_code_point_with_other_settings(normalizer: JsonObject) -> None:
     spelling(normalizer).check(in_contexts(EVERY_INTERESTING, "X aXb XX\u302e\U0001d165X"))
 
@@ -301,6 +304,7 @@ def test_added_token_flags(values: tuple[bool, ...]) -> None:
         Pair(content_with(vocabulary, added=added)).check(texts, KERNELS[:1])
 
 
+@pytest.mark.exhaustive
 def test_word_characters_around_an_added_token() -> None:
     added = [added_token(1, "|", single_word=True)]
     texts = [f"{chr(c)}|" for c in EVERY_INTERESTING] + [f"|{chr(c)}" for c in EVERY_INTERESTING]
@@ -425,6 +429,7 @@ def test_pieces_around_added_tokens(values: tuple[bool, ...], normalizer: JsonOb
         "\0\u0430", " \u0430", "한", "Café [SEP] ", "\U0001d15e",
     ],
 )  # fmt: skip
+@pytest.mark.exhaustive
 def test_long_texts(bundled: Pair, spelling_uncased: Pair, unit: str) -> None:
     # Around the pieces that all texts are read in.
     texts = [
@@ -603,6 +608,7 @@ def test_native_without_what_may_be_missing(change: Change) -> None:
     Pair(content).check(["A cup of téa", "[MASK] unable"])
 
 
+@pytest.mark.exhaustive
 def test_hostile_settings() -> None:
     odd_values: list[Any] = [
         *(None, -1, 1.5, "x", [], {}, True, 1 << 32, 1 << 70, float("nan"), "B"),
@@ -818,6 +824,7 @@ def test_scan_words(kernel: str, lowercase: bool) -> None:
         assert not other[byte_count:].any()
 
 
+@pytest.mark.exhaustive
 def test_unicode_tables_are_fresh() -> None:
     tool = ROOT / "tools/make_unicode_tables.py"
     subprocess.run([sys.executable, tool, "--check"], check=True)

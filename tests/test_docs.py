@@ -2,11 +2,14 @@
 
 import doctest
 import importlib
+import pickle
 import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from arrow_by_hand import Producer, utf8
 
 import nibblevec
 
@@ -47,6 +50,27 @@ def test_documents_link_to_files_that_exist() -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
-def test_public_names_are_of_the_public_module() -> None:
-    for name in nibblevec.__all__:
-        assert getattr(nibblevec, name).__module__ == "nibblevec"
+@pytest.mark.parametrize("module", ["nibblevec", "nibblevec.evaluation"])
+def test_public_names_are_of_the_public_module(module: str) -> None:
+    public = importlib.import_module(module)
+    for name in public.__all__:
+        if hasattr(getattr(public, name), "__qualname__"):
+            assert getattr(public, name).__module__ == module
+
+
+def test_errors_call_methods_those_of_the_encoder() -> None:
+    encoder: Any = nibblevec.Encoder()
+    for name in ("encode", "tokenize", "preprocess", "similarity"):
+        with pytest.raises(TypeError, match=rf"Encoder\.{name}\(\)"):
+            getattr(encoder, name)("tea", frob=1)
+
+
+def test_pickles_name_public_modules() -> None:
+    encoder = nibblevec.Encoder()
+    encoder.fit_ranges(["tea", "a cup"], truncate_dim=8)
+    encoder.max_seq_length = 5
+    vectors = encoder.encode_arrow(Producer(utf8(["tea", "a cup"])))
+    for value in (encoder, encoder.table, vectors):
+        content = pickle.dumps(value)
+        assert b"nibblevec._" not in content
+        assert type(pickle.loads(content)) is type(value)

@@ -13,6 +13,7 @@ __all__ = ["Encoder", "ModelFormatError", "Table", "kernels", "semantic_search"]
 # Tracebacks, pickles and help name the public module, wherever the code moves.
 for _public in (Encoder, ModelFormatError, Table, kernels, semantic_search):
     _public.__module__ = __name__
+del _public
 
 
 def __getattr__(name: str) -> str:

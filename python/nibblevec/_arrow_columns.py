@@ -125,6 +125,8 @@ class ArrowVectors:
     See `Encoder.encode_arrow`.
     """
 
+    __module__ = "nibblevec.arrow"  # where it is public, for pickles
+
     def __init__(self, parts: Sequence[_core.VectorRows], dims: int, list_type: ListType) -> None:
         """Use `Encoder.encode_arrow`."""
         self._parts = list(parts)
@@ -177,14 +179,14 @@ class ArrowVectors:
 
     def __reduce__(self) -> tuple[Any, ...]:
         states = [part.state() for part in self._parts]
-        return _vectors_of_states, (states, self._dims, self._list_type)
+        return type(self)._of_states, (states, self._dims, self._list_type)
+
+    @classmethod
+    def _of_states(
+        cls, states: list[tuple[NDArray[np.float32], bytes]], dims: int, list_type: ListType
+    ) -> ArrowVectors:
+        parts = [_core.VectorRows.of_state(state) for state in states]
+        return cls(parts, dims, list_type)
 
     def __repr__(self) -> str:
         return f"ArrowVectors({len(self)}, dims={self._dims}, list_type={self._list_type!r})"
-
-
-def _vectors_of_states(
-    states: list[tuple[NDArray[np.float32], bytes]], dims: int, list_type: ListType
-) -> ArrowVectors:
-    parts = [_core.VectorRows.of_state(state) for state in states]
-    return ArrowVectors(parts, dims, list_type)

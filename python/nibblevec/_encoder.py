@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from nibblevec._bundled import load_bundled_model
@@ -250,3 +251,14 @@ class Encoder(EncodingMethods, SentenceTransformerMethods):
     def __repr__(self) -> str:
         name = "" if self._source is None else f"{self._source.name!r}, "
         return f"Encoder({name}truncate_dim={self._dims})"
+
+
+def _give_methods_their_public_name() -> None:
+    """Let errors and help call the methods of the base classes those of `Encoder`."""
+    for base in (*EncodingMethods.__mro__[:-1], SentenceTransformerMethods):
+        for name, member in vars(base).items():
+            if isinstance(member, FunctionType):
+                member.__qualname__ = f"Encoder.{name}"
+
+
+_give_methods_their_public_name()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nibblevec._compat.arguments import checked_prompts
 from nibblevec._model import IMPLIED_PROMPT_NAMES
-from nibblevec._precision import checked_precision, has_ranges, stored_ranges
+from nibblevec._precision import RangesKey, checked_precision, has_ranges, stored_ranges
 from nibblevec._similarity import checked_similarity
 from nibblevec._table import checked_dims
 from nibblevec._texts import without_surrogates
@@ -229,16 +229,17 @@ class EncoderSettings:
             "prompts": self._prompts,
             "default_prompt_name": self._default_prompt_name,
             "truncate_dim": self._truncate_dim,
-            "truncation": self._truncation,
-            "fitted_ranges": self._fitted_ranges,
+            "truncation": tuple(self._truncation),
+            "fitted_ranges": {tuple(key): value for key, value in self._fitted_ranges.items()},
         }
 
     def _take_settings_state(self, state: Mapping[str, Any]) -> None:
         self._prompts = dict(state["prompts"])  # instead of those that the model brings
         self._default_prompt_name = state["default_prompt_name"]
         self.truncate_dim = state["truncate_dim"]
-        self._truncation = state["truncation"]
-        self._fitted_ranges = state["fitted_ranges"]
+        self._truncation = Truncation(*state["truncation"])
+        fitted = state["fitted_ranges"]
+        self._fitted_ranges = {RangesKey(*key): value for key, value in fitted.items()}
 
 
 def _prompt(prompts: Mapping[str, str | None], name: str) -> str:

@@ -268,7 +268,11 @@ class Table:
         return out
 
     def __reduce__(self) -> tuple[Callable[..., Table], tuple[bytes, int, str]]:
-        return _table_from_bytes, (self._buffer.tobytes(), self.dim, self.format)
+        return type(self)._from_bytes, (self._buffer.tobytes(), self.dim, self.format)
+
+    @classmethod
+    def _from_bytes(cls, buffer: bytes, dim: int, format: RowFormat) -> Table:
+        return cls.from_buffer(buffer, dim=dim, format=format)
 
     def __repr__(self) -> str:
         return f"Table({self.format}, rows={self.rows}, dim={self.dim}, nbytes={self.nbytes})"
@@ -277,10 +281,6 @@ class Table:
 @in_default_float_environment
 def _as_float32(weights: ArrayLike) -> FloatArray:
     return np.require(weights, np.float32, ["C", "A"])
-
-
-def _table_from_bytes(buffer: bytes, dim: int, format: RowFormat) -> Table:
-    return Table.from_buffer(buffer, dim=dim, format=format)
 
 
 def integers(values: ArrayLike, name: str) -> NDArray[np.integer[Any]]:

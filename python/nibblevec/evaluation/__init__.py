@@ -42,3 +42,9 @@ __all__ = [
     "read_retrieval_set",
     "read_set",
 ]
+
+# Errors, pickles and help name the public module.
+for _name in __all__:
+    if hasattr(globals()[_name], "__qualname__"):  # a class or a function
+        globals()[_name].__module__ = __name__
+del _name

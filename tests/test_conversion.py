@@ -1,18 +1,11 @@
-"""Models from one layout into another: what is kept, what is refused, and what is left behind."""
+"""Models from one layout into another: what is kept, and what is refused."""
 
 from __future__ import annotations
 
 import json
 import os
 import pickle
-import re
-import signal
-import subprocess
-import sys
-import time
-import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +13,28 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from bits import assert_same_bits
-from click.testing import CliRunner, Result
-from tables import FORMATS, SUPERBLOCK_FORMATS, random_table
-from tiny_gguf import TABLE as GGUF_TABLE
-from tiny_gguf import gguf_bytes, head_tensors, model_keys, table_tensor
-from tiny_models import (
-    TABLE,
-    TOKENIZER,
-    VOCABULARY,
-    head_vectors,
-    tokenizer_content,
-    write_model,
+from conversion_cases import (
+    DIM,
+    MAPPING,
+    MODEL2VEC_RULES,
+    ROWS,
+    SETTINGS,
+    TEXTS,
+    convert,
+    lines_of,
+    plain_model,
+    said_to_grow,
+    source_fixture,  # noqa: F401
+    sse_model,
+    tokenizer,
+    vectors_of,
+    working_directory,  # noqa: F401
+    written,
 )
+from tables import FORMATS, SUPERBLOCK_FORMATS, random_table
+from tiny_models import TABLE, head_vectors
 
 from nibblevec import Encoder, Table
-from nibblevec._cli import main
-from nibblevec._layouts import conversion
 from nibblevec._layouts.distance import distance
 from nibblevec._layouts.loading import load_model
 from nibblevec._layouts.registry import WRITTEN
@@ -46,17 +45,6 @@ from nibblevec._model import DynamicTanh, Model, TokenizerJson
 from nibblevec._token_rules import NO_RULES, TokenRules, Truncation
 from nibblevec._vectors import write_floats
 
-DIM = 256
-ROWS = len(VOCABULARY)
-TEXTS = ["A cup of hot tea.", "the stock market fell", "", "unable, walking: 12 caf\u00e9s", "tea"]
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
-
-
-def tokenizer(**changes: Any) -> TokenizerJson:
-    content = json.dumps({**tokenizer_content(), **changes}).encode()
-    return TokenizerJson("somewhere", content)
-
 
 def without_unknown() -> TokenizerJson:
     """Characters, of which each is known."""
@@ -64,41 +52,7 @@ def without_unknown() -> TokenizerJson:
     return TokenizerJson("somewhere", json.dumps({"version": "1.0", "model": model}).encode())
 
 
-def sse_model(row_format: str = "float32", dim: int = DIM, **fields: Any) -> Model:
-    content, _ = random_table(row_format, ROWS, dim, np.random.default_rng(dim))
-    table = Table.from_buffer(content, dim=dim, format=row_format)  # type: ignore[arg-type]
-    return Model("test", table, tokenizer(), DynamicTanh(*head_vectors(dim).values()), **fields)
-
-
-def plain_model(row_format: str = "float32", **fields: Any) -> Model:
-    return sse_model(row_format)._replace(dynamic_tanh=None, **fields)
-
-
-MODEL2VEC_RULES = TokenRules(Truncation(5), cuts_characters=True, drops_unknown=True)
-MAPPING = np.random.default_rng(3).integers(0, ROWS, ROWS).astype(np.uint32)
 WEIGHTS = np.random.default_rng(4).standard_normal(ROWS).astype(np.float32)
-SETTINGS: dict[str, Any] = {
-    "prompts": {"query": "tea: ", "caf\u00e9": ""},
-    "default_prompt_name": "query",
-    "similarity_fn_name": "dot",
-    "truncate_dim": 100,
-}
-
-
-def said_to_grow() -> Any:
-    return pytest.warns(UserWarning, match=r"[0-9]+ bytes of \w+ become [0-9]+ bytes of float")
-
-
-def vectors_of(model: Model) -> Any:
-    tokens = load_tokenizer_of(model)
-    out = np.empty((len(TEXTS), model.table.dim), np.float32)
-    write_floats(model, tokens, tuple(TEXTS), tokens.truncation, out, normalize=False)
-    return out
-
-
-def written(model: Model, path: Path, layout: str, row_format: str | None = None) -> Model:
-    save_model(model, str(path), layout, row_format)
-    return load_model(path)
 
 
 def assert_same_settings(model: Model, other: Model) -> None:
@@ -315,7 +269,6 @@ def test_what_the_package_reads(tmp_path: Path) -> None:
 
 # What is refused
 
-
 REFUSED: dict[str, tuple[str, Model, str]] = {
     "no head": ("sse", plain_model(), "vectors without a Dynamic Tanh"),
     "normalised": ("sse", sse_model(normalization="torch"), "vectors that the model itself scales"),
@@ -488,480 +441,6 @@ def test_distance_of_ids() -> None:
     apart = distance(model, flat)
     assert apart.rmse < 1e-7
     assert apart.least_cosine == pytest.approx(1)
-
-
-# Folders and files
-
-
-def test_save_pretrained(tmp_path: Path) -> None:
-    source = write_model(tmp_path / "source")
-    encoder = Encoder(source, prompts={"query": "tea: "})
-    for name, row_format in (("folder/in/a/folder", "sse_q4"), ("model.gguf", "float32")):
-        with said_to_grow() if row_format == "float32" else nullcontext():
-            encoder.save_pretrained(tmp_path / name)
-        assert load_model(str(tmp_path / name)).table.format == row_format
-        again = Encoder(tmp_path / name)
-        assert_same_bits(again.encode(TEXTS), encoder.encode(TEXTS))
-        queries = again.encode(TEXTS, prompt_name="query")
-        assert_same_bits(queries, encoder.encode(TEXTS, prompt_name="query"))
-    path = tmp_path / "float.gguf"
-    path.write_bytes(gguf_bytes(model_keys(), gguf_tensors()))
-    Encoder(path).save_pretrained(tmp_path / "again.gguf")
-    assert_same_bits(Encoder(tmp_path / "again.gguf").encode(TEXTS), Encoder(path).encode(TEXTS))
-
-
-@pytest.mark.parametrize("name", ["folder", "model.gguf"])
-def test_dims_are_saved(tmp_path: Path, name: str) -> None:
-    encoder = Encoder(write_model(tmp_path / "source"), truncate_dim=9)
-    with said_to_grow() if name == "model.gguf" else nullcontext():
-        encoder.save_pretrained(tmp_path / name)
-    again = Encoder(tmp_path / name)
-    assert again.truncate_dim == 9
-    assert_same_bits(again.encode(TEXTS), encoder.encode(TEXTS))
-    for dims in (None, again.table.dim):  # all
-        again.truncate_dim = dims
-        again.save_pretrained(tmp_path / name)
-        assert Encoder(tmp_path / name).truncate_dim is None
-    again.truncate_dim = 8
-    again.save_pretrained(tmp_path / name)
-    assert Encoder(tmp_path / name).truncate_dim == 8
-
-
-def test_nothing_is_saved_under_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = Encoder(write_model(tmp_path / "source"))
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(ValueError, match="the name of a model is empty"):
-        encoder.save_pretrained("")
-    assert os.listdir() == []
-
-
-def gguf_tensors(dim: int = DIM) -> Any:
-    return {GGUF_TABLE: table_tensor(dim)[0], **head_tensors(dim)}
-
-
-@pytest.mark.parametrize("mmap", [True, False])
-def test_a_model_is_saved_onto_its_own_source(tmp_path: Path, mmap: bool) -> None:
-    folder = write_model(tmp_path / "folder")
-    (folder / "README.md").write_text("mine")
-    (folder / "1_Pooling").mkdir()
-    path = tmp_path / "model.gguf"
-    path.write_bytes(gguf_bytes(model_keys(), gguf_tensors()))
-    for source in (folder, path):
-        encoder = Encoder(source, mmap=mmap)
-        vectors = encoder.encode(TEXTS)
-        for _ in range(2):
-            encoder.save_pretrained(source)
-            assert_same_bits(encoder.encode(TEXTS), vectors)
-            assert_same_bits(Encoder(source).encode(TEXTS), vectors)
-    assert (folder / "README.md").read_text() == "mine"
-    assert sorted(os.listdir(folder)) == sorted(
-        [TABLE, "model_rest.safetensors", TOKENIZER, "README.md", "1_Pooling"]
-    )
-    assert sorted(os.listdir(tmp_path)) == ["folder", "model.gguf"]
-
-
-def test_old_files_of_another_layout_go(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    save_model(sse_model("sse_q4", **SETTINGS), str(folder), "sse")
-    save_model(plain_model(token_rules=MODEL2VEC_RULES), str(folder), "model2vec")
-    assert load_model(folder).layout == "Model2Vec"
-    save_model(plain_model(), str(folder), "static")
-    assert load_model(folder).layout == "StaticEmbedding of sentence-transformers"
-    save_model(sse_model(), str(folder), "sse")
-    assert load_model(folder).layout == "SSE, float"
-    assert sorted(os.listdir(folder)) == ["model.safetensors", TOKENIZER]
-
-
-@pytest.mark.parametrize("content", ['{"model_type": "bert"}', "{}", "[tea]"])
-def test_a_config_of_something_else_stays(tmp_path: Path, content: str) -> None:
-    folder = tmp_path / "model"
-    for model, layout in ((sse_model(), "sse"), (plain_model(), "static")):
-        folder.mkdir(exist_ok=True)
-        (folder / "config.json").write_text(content)
-        save_model(model, str(folder), layout)
-        assert (folder / "config.json").read_text() == content
-        assert_same_bits(vectors_of(load_model(folder)), vectors_of(model))
-
-
-def test_the_config_of_an_old_normalize_goes(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    config = folder / "1_Normalize" / "config.json"
-    config.parent.mkdir(parents=True)
-    config.write_text('{"module_input_name": "token_embeddings"}')
-    (config.parent / "note").write_text("mine")
-    model = plain_model(normalization="torch")
-    assert_same_bits(vectors_of(written(model, folder, "static")), vectors_of(model))
-    assert os.listdir(config.parent) == ["note"]
-
-
-@posix_only
-def test_permissions_are_the_usual_ones(tmp_path: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        save_model(sse_model(), str(tmp_path / "folder"), "sse")
-        save_model(sse_model(), str(tmp_path / "model.gguf"), "gguf")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
-    for path in (tmp_path / "folder" / TOKENIZER, tmp_path / "model.gguf"):
-        assert path.stat().st_mode & 0o777 == 0o640
-
-
-def reversed_rows(model: Model) -> Model:
-    return model._replace(
-        table=Table.from_buffer(model.table.dequantize()[::-1].copy(), dim=DIM, format="float32"),
-        default_prompt_name="query",
-        prompts={"query": "other: "},
-    )
-
-
-def reversed_bytes(model: Model) -> Model:
-    other = model.table.buffer[::-1].copy()
-    other[-4 * ROWS :] = model.table.buffer[-4 * ROWS :]  # scales are numbers
-    return model._replace(
-        table=Table.from_buffer(other, dim=DIM),
-        dynamic_tanh=DynamicTanh(*(vector[::-1].copy() for vector in head_vectors(DIM).values())),
-    )
-
-
-def as_before_version_6(folder: Path) -> None:
-    """Move the files of a `StaticEmbedding` to where they were."""
-    place = folder / "0_StaticEmbedding"
-    place.mkdir()
-    for name in ("model.safetensors", TOKENIZER):
-        (folder / name).rename(place / name)
-    modules = json.loads((folder / "modules.json").read_text())
-    modules[0]["path"] = place.name
-    (folder / "modules.json").write_text(json.dumps(modules))
-
-
-REPLACED: dict[str, tuple[Model, str, Model, str]] = {
-    "4 bits": (sse_model("sse_q4"), "sse", reversed_bytes(sse_model("sse_q4")), "sse"),
-    "static": (plain_model(**SETTINGS), "static", reversed_rows(plain_model()), "static"),
-    "old static": (plain_model(**SETTINGS), "old", reversed_rows(plain_model()), "static"),
-    "old static, bare": (plain_model(), "old", reversed_rows(plain_model()), "static"),
-    "old static, SSE": (plain_model(**SETTINGS), "old", reversed_rows(sse_model()), "sse"),
-    "SSE, static": (sse_model(**SETTINGS), "sse", reversed_rows(plain_model()), "static"),
-    "4 bits, static": (sse_model("sse_q4", **SETTINGS), "sse", reversed_rows(plain_model()),
-                       "static"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", REPLACED)
-def test_at_no_moment_a_mixture_can_be_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
-) -> None:
-    """Before and after each step the folder is the old model, none at all, or the new one."""
-    folder = tmp_path / "model"
-    old, layout, new, new_layout = REPLACED[case]
-    save_model(old, str(folder), "static" if layout == "old" else layout)
-    if layout == "old":
-        as_before_version_6(folder)
-
-    def content_of(model: Model) -> object:
-        settings = (dict(model.prompts), model.default_prompt_name, model.truncate_dim)
-        return vectors_of(model).tobytes(), settings
-
-    known = {"old": content_of(old), "new": content_of(new)}
-    assert content_of(load_model(folder)) == known["old"]
-    seen: list[str] = []
-
-    def look() -> None:
-        try:
-            content = content_of(load_model(folder))
-        except (OSError, ValueError):
-            seen.append("none")
-            return
-        seen.append(next((name for name in known if known[name] == content), "mixture"))
-
-    for name in ("unlink", "replace", "rename", "rmdir"):
-        step: Callable[..., None] = getattr(os, name)
-
-        def looking(*arguments: Any, step: Callable[..., None] = step) -> None:
-            look()
-            step(*arguments)
-            look()
-
-        monkeypatch.setattr(os, name, looking)
-    save_model(new, str(folder), new_layout)
-    assert list(dict.fromkeys(seen)) == ["old", "none", "new"]
-
-
-@pytest.mark.parametrize("layout", ["gguf", "sse"])
-def test_prompts_that_every_model_has(tmp_path: Path, layout: str) -> None:
-    """A default may be one of them without being told what it is."""
-    path = tmp_path / "model.gguf"
-    for name in ("query", "document"):
-        again = written(sse_model(default_prompt_name=name), path.with_suffix(f".{layout}"), layout)
-        assert (dict(again.prompts), again.default_prompt_name) == ({}, name)
-
-
-@pytest.mark.parametrize("layout", ["gguf", "sse"])
-def test_lone_surrogates(tmp_path: Path, layout: str) -> None:
-    path = tmp_path / "model"
-    for fields, message in (
-        (
-            {"prompts": {"query": "tea\ud800"}},
-            "prompt 'query' holds a lone surrogate at character 3",
-        ),
-        ({"prompts": {"\udfff": ""}}, r"the name of the prompt '\\udfff' holds .* at character 0"),
-        ({"name": "a\udfff"}, "name holds a lone surrogate at character 1"),
-    ):
-        with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: {message}$"):
-            save_model(sse_model(**fields), str(path), layout)
-    assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize("layout", ["gguf", "sse"])
-def test_what_cannot_be_loaded_replaces_nothing(tmp_path: Path, layout: str) -> None:
-    path = tmp_path / "model"
-    save_model(sse_model(), str(path), layout)
-    bad = sse_model(default_prompt_name="nothing")
-    message = r"^what was written cannot be loaded: \S*default\S*: 'nothing' is n"
-    with pytest.raises(ValueError, match=message):
-        save_model(bad, str(path), layout)
-    assert load_model(path).default_prompt_name is None
-    assert os.listdir(tmp_path) == ["model"]
-
-
-# The command line
-
-
-@pytest.fixture(autouse=True)
-def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def convert(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["convert", *arguments])
-
-
-def lines_of(result: Result) -> dict[str, str]:
-    assert result.exit_code == 0, result.output
-    pairs = (line.split(":", 1) for line in result.output.splitlines())
-    return {name: value.strip() for name, value in pairs}
-
-
-@pytest.fixture
-def source() -> str:
-    save_model(sse_model(**SETTINGS), "source", "sse")
-    return "source"
-
-
-def test_convert_tells_what_it_wrote(source: str) -> None:
-    lines = lines_of(convert(source, "out.gguf", "--format", "float16", "--name", "a name",
-                             "--license", "mit"))  # fmt: skip
-    assert lines["written"] == "out.gguf"
-    assert (lines["layout"], lines["row format"]) == ("GGUF", "float16")
-    assert lines["bytes"] == str(os.path.getsize("out.gguf"))
-    table_bytes = ROWS * DIM * 2
-    assert lines["table bytes"] == f"{table_bytes} (of the source: {2 * table_bytes})"
-    model, again = load_model(source), load_model("out.gguf")
-    assert (again.name, again.license) == ("a name", "mit")
-    rows, other = (m.table.dequantize().astype(np.float64) for m in (model, again))
-    assert float(lines["RMSE"]) == pytest.approx(((rows - other) ** 2).mean() ** 0.5, rel=1e-4)
-    found = re.fullmatch(r"mean (\S+), least (\S+)", lines["cosine"])
-    assert found
-    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(other, axis=1)
-    cosines = (rows * other).sum(axis=1) / norms
-    assert float(found[1]) == pytest.approx(cosines.mean(), abs=1e-6)
-    assert float(found[2]) == pytest.approx(cosines.min(), abs=1e-6)
-    lines = lines_of(convert("out.gguf", "back", "--format", "float32"))
-    assert lines["layout"] == "SSE, float"
-    assert lines["RMSE"] == "0"
-    assert int(lines["bytes"]) == sum(file.stat().st_size for file in Path("back").iterdir())
-    lines = lines_of(convert("back", "small", "--format", "sse_q4"))
-    assert lines["layout"] == "SSE, 4-bit"
-    for row_format, bits in (("q4_k", 4.5), ("q6_k", 6.5625)):
-        lines = lines_of(convert("small", f"{row_format}.gguf", "--format", row_format))
-        assert lines["row format"] == row_format
-        assert int(lines["table bytes"].split()[0]) == ROWS * DIM * bits / 8
-        assert 0.99 < float(lines["cosine"].split()[-1]) < 1
-    assert lines_of(convert("small", "default.gguf"))["row format"] == "q4_k"
-
-
-@pytest.mark.parametrize("out", ["out", "out.gguf"])
-def test_convert_tells_what_it_wrote_though_it_is_gone(
-    source: str, monkeypatch: pytest.MonkeyPatch, out: str
-) -> None:
-    """Another process may have put something else in its place at once."""
-    save = save_model
-
-    def save_and_lose(*arguments: Any, **options: Any) -> None:
-        save(*arguments, **options)
-        os.rename(out, "elsewhere")
-
-    monkeypatch.setattr(conversion, "save_model", save_and_lose)
-    lines = lines_of(convert(source, out))
-    files = [path for path in (Path("elsewhere"), *Path("elsewhere").rglob("*")) if path.is_file()]
-    assert int(lines["bytes"]) == sum(path.stat().st_size for path in files)
-    assert lines["written"] == out
-
-
-@pytest.mark.parametrize("out", ["out", "out.gguf"])
-def test_convert_warns_once_of_a_tokenizer(source: str, out: str) -> None:
-    path = Path(source, "tokenizer.json")
-    content = json.loads(path.read_text())
-    content["added_tokens"] = [{**content["added_tokens"][0], "id": 1}]
-    path.write_text(json.dumps(content))
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        result = convert(source, out)
-    assert result.exit_code == 0, result.output
-    assert result.stderr.count("warning: ") == result.stderr.count("has the id") == 1
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        Encoder(out).save_pretrained("again")
-    assert len(caught) == 1
-
-
-def test_convert_the_bundled_model() -> None:
-    lines = lines_of(convert("bundled", "out.gguf", "--format", "float32"))
-    assert lines["RMSE"] == "0"
-    model = load_model("out.gguf")
-    assert (model.name, model.license) == ("nibblevec-en-512", "apache-2.0")
-    texts = ["Tea is a hot drink.", ""]
-    assert_same_bits(Encoder("out.gguf").encode(texts), Encoder().encode(texts))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["source"], "Missing argument 'OUT'"),
-        (["source", "full"], "full is not empty; --force replaces a model in it"),
-        (["source", "file.gguf"], "file.gguf exists; --force replaces it"),
-        (["source", "source", "--force"], "source is also MODEL"),
-        (["source", "link", "--force"], "link is also MODEL"),
-        (["source", "source/0_StaticEmbedding", "--force"], "is within MODEL"),
-        (["source", "-"], "a model is not written to stdout"),
-        (["link", "source/new"], "source/new is within MODEL"),
-        ([".", "out.gguf"], "out.gguf is within MODEL"),
-        (["source", "missing/out.gguf"], "the folder of missing/out.gguf does not exist"),
-        (["source", "out", "--to", "gguf"], "a GGUF file must end in .gguf"),
-        (["source", "out.gguf", "--to", "sse"], "only a GGUF file may end in .gguf"),
-        (["source", "out.gguf/", "--to", "sse"], "only a GGUF file may end in .gguf"),
-        (["source", "out", "--name", "tea"], "only a GGUF file has a place for it"),
-        (["source", "out", "--license", "mit"], "only a GGUF file has a place for it"),
-        (["source", "out", "--format", "q4_k"], "sse holds sse_q4, float32, float16, bfloat16"),
-        (["source", "out", "--format", "q5"], "--format"),
-        (["source", "out", "--to", "onnx"], "--to"),
-        (["source", "out", "--threads", "0"], "--threads"),
-    ],
-)
-@posix_only
-def test_convert_that_is_refused(source: str, arguments: list[str], message: str) -> None:
-    Path("full").mkdir()
-    Path("full/note").write_text("mine")
-    Path("file.gguf").write_bytes(b"old")
-    Path("link").symlink_to(source)
-    before = sorted(os.walk("."))
-    result = convert(*arguments)
-    assert result.exit_code == 2, result.output
-    assert message in result.output
-    assert sorted(os.walk(".")) == before
-    assert Path("file.gguf").read_bytes() == b"old"
-
-
-def test_convert_that_would_lose_something(source: str) -> None:
-    result = convert(source, "out", "--to", "static")
-    assert result.exit_code == 1
-    assert "Error: a StaticEmbedding folder has no place for a Dynamic Tanh" in result.output
-    assert os.listdir() == ["source"]
-    result = convert("./nothing", "out")
-    assert result.exit_code == 1
-    assert "No such folder" in result.output
-
-
-def test_convert_with_force(source: str) -> None:
-    Path("full").mkdir()
-    Path("full/note").write_text("mine")
-    Path("file.gguf").write_bytes(b"old")
-    lines_of(convert(source, "full", "--force"))
-    lines_of(convert(source, "file.gguf", "--force"))
-    assert Path("full/note").read_text() == "mine"
-    for path in ("full", "file.gguf"):
-        assert_same_bits(vectors_of(load_model(path)), vectors_of(load_model(source)))
-    lines_of(convert("file.gguf", "new"))
-    lines_of(convert("source", "source.2"))
-    Path("empty").mkdir()
-    lines_of(convert("file.gguf", "empty"))
-    assert sorted(os.listdir("empty")) == sorted(os.listdir("new"))
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "nibblevec", *arguments]
-
-
-@posix_only
-@pytest.mark.parametrize("out", ["out.gguf", "new", "old"])
-def test_full_disk(source: str, out: str) -> None:
-    import resource
-
-    save_model(sse_model("float16"), "old", "sse")
-    before = sorted(os.walk("."))
-    limit = ROWS * DIM  # less than the table
-    done = subprocess.run(
-        command("convert", source, out, "--force"), capture_output=True, check=False, timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.decode() == f"Error: [Errno 27] File too large: '{out}'\n"
-    assert sorted(os.walk(".")) == before
-    assert load_model("old").table.format == "float16"
-
-
-def converting(out: str, seconds: float | None, number: signal.Signals) -> int:
-    """The exit code of a conversion that gets a signal so long after it has begun to write."""
-    process = subprocess.Popen(
-        command("convert", "bundled", out, "--force", "--format", "float32"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    limit = time.perf_counter() + 30
-    while process.poll() is None and time.perf_counter() < limit:
-        names = [name for _, folders, files in os.walk(".") for name in folders + files]
-        if any(name.endswith(".part") for name in names):
-            break
-    if seconds is not None:
-        time.sleep(seconds)
-        process.send_signal(number)
-    return process.wait(timeout=30)
-
-
-@posix_only
-@pytest.mark.parametrize("out", ["out.gguf", "new", "old"])
-def test_kill_at_any_moment(out: str) -> None:
-    """The target is what it was before, or whole; what is not finished is hidden."""
-    save_model(sse_model("float16"), "old", "sse")
-    for seconds in (0.0, 0.01, 0.03, None):
-        code = converting(out, seconds, signal.SIGKILL)
-        whole = seconds is None
-        assert code == (0 if whole else -signal.SIGKILL)
-        names = {name for name in os.listdir() if not name.endswith(".part")}
-        assert names == ({"old", out} if whole else {"old"})
-        if out in names:
-            model = load_model(out)
-            load_tokenizer_of(model)
-            assert model.table.format == ("float32" if whole else "float16")
-
-
-@posix_only
-@pytest.mark.parametrize("out", ["out.gguf", "new", "old"])
-def test_sigterm(out: str) -> None:
-    save_model(sse_model("float16"), "old", "sse")
-    before = sorted(os.walk("."))
-    assert converting(out, 0, signal.SIGTERM) == 128 + signal.SIGTERM
-    assert sorted(os.walk(".")) == before
-
-
-@posix_only
-def test_convert_from_what_is_no_file() -> None:
-    os.mkfifo("model.gguf")
-    result = convert("model.gguf", "out")
-    assert result.exit_code == 1
-    assert "model.gguf" in result.output
-    assert os.listdir() == ["model.gguf"]
 
 
 # Packing at load

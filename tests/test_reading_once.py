@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_conversion import MAPPING, MODEL2VEC_RULES, SETTINGS, plain_model, sse_model
+from conversion_cases import MAPPING, MODEL2VEC_RULES, SETTINGS, plain_model, sse_model
 
 from nibblevec import Encoder
 from nibblevec._containers import files, json_files

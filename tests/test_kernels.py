@@ -1,4 +1,4 @@
-"""Sums and heads of every kernel against the oracle, to the bit."""
+"""Sums of every kernel against the oracle, to the bit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,28 @@ import numpy as np
 import page_end
 import pytest
 import reference
+from bag_cases import (
+    DIMS,
+    Bags,
+    FloatArray,
+    Sample,
+    apply_head,
+    every_kernel,
+    expected_sums,
+    pool,
+    random_bags,
+    random_vectors,
+    sample,
+)
 from bits import assert_same_bits, bits
 from float_modes import FLUSH_DENORMALS, UPWARD, mxcsr_bits, on_x86_linux
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from tables import (
-    FORMATS,
-    PLAIN_FORMATS,
-    SUPERBLOCK_FORMATS,
-    decode_superblocks,
-    dim_unit,
-    random_table,
-)
+from tables import FORMATS, PLAIN_FORMATS, SUPERBLOCK_FORMATS, decode_superblocks, dim_unit
 
-import nibblevec
 from nibblevec import _core
 from nibblevec._bundled import BUNDLED_MODEL
 
-FloatArray = NDArray[np.float32]
-Vectors = tuple[FloatArray, FloatArray, FloatArray]
-
-DIMS = (2, 8, 16, 30, 32, 34, 64, 256, 384, 510, 512, 514, 768, 1024)
 # Pairs of a table's dim and how many are computed.
 TRUNCATIONS = (
     *((512, dims) for dims in (1, 2, 15, 17, 31, 33, 63, 65, 127, 128, 129, 191, 255, 257, 511)),
@@ -44,31 +44,11 @@ TRUNCATIONS = (
     (512, 64), (512, 192), (512, 193), (512, 256), (512, 320), (512, 321), (512, 448),
     *((1024, dims) for dims in (192, 512, 513, 704, 705, 767, 768, 769)),
 )  # fmt: skip
-TOKEN_COUNTS = (0, 1, 2, 7, 8, 9, 31, 63, 64, 65, 129, 1000)
+
 PIECE_TOKENS = 1 << 16  # a longer bag is summed in pieces
 
-every_kernel = pytest.mark.parametrize("kernel", nibblevec.kernels())
 every_format = pytest.mark.parametrize("row_format", FORMATS)
 every_superblock_format = pytest.mark.parametrize("row_format", SUPERBLOCK_FORMATS)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A table and its rows as the oracle decodes them."""
-
-    table: _core.Table
-    rows: FloatArray
-
-
-@dataclass(frozen=True)
-class Bags:
-    ids: NDArray[np.uint32]
-    offsets: NDArray[np.int64]
-    weights: FloatArray
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        return np.diff(self.offsets)
 
 
 def sample_from(codes: NDArray[np.uint8], scales: FloatArray, shift: int = 0) -> Sample:
@@ -95,88 +75,6 @@ def possible_dim(row_format: str, dim: int) -> int:
     """``dim``, or the least above it that the format can have."""
     unit = dim_unit(row_format)
     return -(-dim // unit) * unit
-
-
-@functools.cache
-def sample(row_format: str, dim: int, row_count: int = 37, shift: int = 0) -> Sample:
-    random = np.random.default_rng(dim * 1000 + row_count)
-    table_bytes, rows = random_table(row_format, row_count, dim, random)
-    data = np.frombuffer(bytes(shift) + table_bytes, np.uint8)
-    return Sample(_core.Table(data[shift:], dim, row_format), rows)
-
-
-@functools.cache
-def random_bags(row_count: int, token_counts: tuple[int, ...] = TOKEN_COUNTS) -> Bags:
-    random = np.random.default_rng(row_count)
-    offsets = np.concatenate([[0], np.cumsum(token_counts)]).astype(np.int64)
-    ids = random.integers(0, row_count, offsets[-1]).astype(np.uint32)
-    return Bags(ids, offsets, random.standard_normal(offsets[-1]).astype(np.float32))
-
-
-@functools.cache
-def random_vectors(dim: int) -> Vectors:
-    """A head that reaches both pieces of tanh."""
-    random = np.random.default_rng(dim)
-    alpha, beta, bias = random.standard_normal((3, dim)).astype(np.float32)
-    return alpha, beta, bias
-
-
-@functools.cache
-def expected_sums(row_format: str, dim: int, dims: int, weighted: bool) -> FloatArray:
-    chosen = sample(row_format, dim)
-    bags = random_bags(len(chosen.rows))
-    weights = bags.weights if weighted else None
-    return reference.sum_rows(chosen.rows[:, :dims], bags.ids, bags.offsets, weights)
-
-
-def pool(
-    chosen: Sample,
-    bags: Bags,
-    kernel: str,
-    *,
-    dims: int | None = None,
-    weighted: bool = False,
-    vectors: Vectors | None = None,
-    mean: bool = False,
-    normalize: bool = False,
-    threads: int = 1,
-) -> FloatArray:
-    # What is not written stays recognisable.
-    out = np.full((len(bags.offsets) - 1, dims or chosen.table.dim), 1e30, np.float32)
-    _core.pool(
-        chosen.table,
-        bags.ids,
-        bags.offsets,
-        out,
-        weights=bags.weights if weighted else None,
-        dynamic_tanh=None if vectors is None else _core.DynamicTanh(*vectors),
-        mean=mean,
-        normalize=normalize,
-        threads=threads,
-        kernel=kernel,
-    )
-    return out
-
-
-def apply_head(
-    rows: FloatArray,
-    token_counts: NDArray[np.int64],
-    kernel: str,
-    *,
-    vectors: Vectors | None,
-    mean: bool,
-    normalize: bool,
-) -> FloatArray:
-    out = rows.copy()
-    _core.apply_head(
-        out,
-        token_counts.astype(np.uint64),
-        dynamic_tanh=None if vectors is None else _core.DynamicTanh(*vectors),
-        mean=mean,
-        normalize=normalize,
-        kernel=kernel,
-    )
-    return out
 
 
 # Sums
@@ -436,186 +334,6 @@ def test_unaligned_arrays_are_refused() -> None:
         _core.apply_head(unaligned(vector)[None], np.ones(1, np.uint64))
     with pytest.raises(ValueError, match="weights must be aligned"):
         _core.quantize(unaligned(vector)[None], "sse_q4")
-
-
-# Heads
-
-HEADS = [
-    pytest.param(dyt, mean, normalize, id="-".join(names) or "nothing")
-    for dyt in (False, True)
-    for mean in (False, True)
-    for normalize in (False, True)
-    for names in [
-        [name for name, on in (("mean", mean), ("dyt", dyt), ("normalize", normalize)) if on]
-    ]
-]
-
-
-@every_kernel
-@pytest.mark.parametrize(("dyt", "mean", "normalize"), HEADS)
-def test_heads(kernel: str, dyt: bool, mean: bool, normalize: bool) -> None:
-    for dims in (*DIMS, 1, 3, 7, 15, 17, 31, 33, 127, 129, 511):
-        random = np.random.default_rng(dims)
-        counts = np.array([0, 1, 2, 3, 129, 16777217, 1 << 40])
-        magnitudes = np.array([0, 1, 1e-3, 30, 1e-25, 1e25, 1], np.float32)[:, None]
-        sums = random.standard_normal((len(counts), dims)).astype(np.float32) * magnitudes
-        vectors = random_vectors(dims) if dyt else None
-        expected = reference.head(
-            sums, counts, vectors=vectors, with_mean=mean, with_normalize=normalize
-        )
-        actual = apply_head(sums, counts, kernel, vectors=vectors, mean=mean, normalize=normalize)
-        assert_same_bits(actual, expected)
-
-
-@every_kernel
-@pytest.mark.parametrize(("dyt", "mean", "normalize"), HEADS)
-@pytest.mark.parametrize("shape", [(34, 34), (512, 512), (512, 32), (512, 129), (30, 15)])
-def test_pool_applies_the_head(
-    kernel: str, shape: tuple[int, int], dyt: bool, mean: bool, normalize: bool
-) -> None:
-    dim, dims = shape
-    chosen = sample("sse_q4", dim)
-    bags = random_bags(len(chosen.rows))
-    vectors = random_vectors(dim) if dyt else None
-    expected = reference.head(
-        expected_sums("sse_q4", dim, dims, False),
-        bags.counts,
-        vectors=vectors,
-        with_mean=mean,
-        with_normalize=normalize,
-    )
-    actual = pool(chosen, bags, kernel, dims=dims, vectors=vectors, mean=mean, normalize=normalize)
-    assert_same_bits(actual, expected)
-
-
-@every_kernel
-@pytest.mark.parametrize(("dyt", "mean", "normalize"), HEADS)
-def test_heads_of_special_numbers(kernel: str, dyt: bool, mean: bool, normalize: bool) -> None:
-    specials = np.array(
-        [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-40, 1e38, -3.4e38, 0.625, -0.625, 9.5],
-        np.float32,
-    )
-    for dims in (1, 16, 21, 40):
-        plain = np.linspace(-2, 2, dims, dtype=np.float32)
-        rows = []
-        for i, special in enumerate(specials):
-            # One alone among ordinary numbers, in a whole block and at the edge, and all of them.
-            for place in (i % dims, dims - 1):
-                row = plain.copy()
-                row[place] = special
-                rows.append(row)
-            rows.append(np.full(dims, special, np.float32))
-        rows.append(np.resize(specials, dims))
-        rows.append(np.resize(specials[3:7], dims))
-        sums = np.stack(rows)
-        counts = np.arange(len(sums))
-        alpha = np.resize(np.array([1, -1, 0.5], np.float32), dims)
-        beta = np.resize(np.array([1, -2, 0.0, np.inf], np.float32), dims)
-        bias = np.resize(np.array([-0.0, 0.25, 0.0, -3, np.nan], np.float32), dims)
-        for vectors in ((alpha, beta, bias), (alpha, np.ones_like(beta), np.zeros_like(bias))):
-            chosen = vectors if dyt else None
-            expected = reference.head(
-                sums, counts, vectors=chosen, with_mean=mean, with_normalize=normalize
-            )
-            actual = apply_head(
-                sums, counts, kernel, vectors=chosen, mean=mean, normalize=normalize
-            )
-            assert_same_bits(actual, expected)
-
-
-@every_kernel
-def test_tiny_rows_are_divided_by_the_least_norm(kernel: str) -> None:
-    rows = np.array([[3e-13, 4e-13], [3e-12, 4e-12], [0, 0], [1e-30, 0]], np.float32)
-    actual = apply_head(
-        rows, np.ones(4, np.int64), kernel, vectors=None, mean=False, normalize=True
-    )
-    by_hand = np.array([[0.3, 0.4], [0.6, 0.8], [0, 0], [1e-18, 0]])
-    np.testing.assert_allclose(actual.astype(np.float64), by_hand, rtol=1e-6)
-    assert_same_bits(actual, reference.normalize(rows))
-
-
-# tanh
-
-
-def tanh_of(x: FloatArray, kernel: str) -> FloatArray:
-    """The kernel's tanh, through a head that changes nothing else, not even -0.0."""
-    dims = 1024
-    assert x.size % dims == 0
-    ones = np.ones(dims, np.float32)
-    return apply_head(
-        x.reshape(-1, dims),
-        np.ones(x.size // dims, np.int64),
-        kernel,
-        vectors=(ones, ones, -0.0 * ones),
-        mean=False,
-        normalize=False,
-    ).reshape(-1)
-
-
-def assert_within_2_ulp(actual: FloatArray, x: FloatArray) -> None:
-    with np.errstate(invalid="ignore"):
-        exact = np.tanh(x.astype(np.float64))
-    _, exponent = np.frexp(exact)
-    ulp = np.ldexp(1.0, np.maximum(exponent - 24, -149))
-    error = np.abs(actual - exact) / ulp
-    isnan = np.isnan(x)
-    assert (np.isnan(actual) == isnan).all()
-    error[isnan] = 0
-    worst = int(error.argmax())
-    assert error[worst] <= 2, f"{error[worst]} ulp at {x[worst].item().hex()}"
-    # The polynomial turns -0.0 into 0.0.
-    assert (np.signbit(actual) == np.signbit(x))[~isnan & (x != 0)].all()
-
-
-def float_range(first_bits: int, count: int, step: int = 1) -> FloatArray:
-    last = first_bits + count * step
-    return np.arange(first_bits, last, step, dtype=np.uint64).astype(np.uint32).view(np.float32)
-
-
-def bits_of(number: float) -> int:
-    return int(np.float32(number).view(np.uint32))
-
-
-@functools.cache
-def tanh_inputs() -> FloatArray:
-    window = 1 << 15
-    around = (0.0, -0.0, 1.1754944e-38, 1e-4, 0.625, -0.625, 9.01, 10.0, -10.0, np.inf, -np.inf)
-    parts = [float_range(max(0, bits_of(number) - window // 2), window) for number in around]
-    # Every 1021st of all floats, then ten times as dense where tanh bends.
-    parts.append(float_range(0, (1 << 32) // 1021, 1021))
-    bend = bits_of(16.0) - bits_of(2**-6)
-    parts += [float_range(bits_of(sign * 2**-6), bend // 101, 101) for sign in (1, -1)]
-    x = np.concatenate(parts)
-    return np.concatenate([x, np.zeros(-x.size % 1024, np.float32)])
-
-
-@functools.cache
-def expected_tanh() -> FloatArray:
-    return reference.tanh(tanh_inputs())
-
-
-def test_reference_tanh_is_within_2_ulp() -> None:
-    assert_within_2_ulp(expected_tanh(), tanh_inputs())
-
-
-@every_kernel
-def test_tanh(kernel: str) -> None:
-    x = tanh_inputs()
-    assert np.isnan(x).any()
-    assert np.isinf(x).any()
-    # Equal bits, so within 2 ulp as the oracle is.
-    assert_same_bits(tanh_of(x, kernel), expected_tanh())
-
-
-@pytest.mark.slow
-def test_tanh_of_every_float() -> None:
-    block = 1 << 18  # stays in the cache
-    for first in range(0, 1 << 32, block):
-        x = float_range(first, block)
-        expected = reference.tanh(x)
-        assert_within_2_ulp(expected, x)
-        for kernel in nibblevec.kernels():
-            assert_same_bits(tanh_of(x, kernel), expected)
 
 
 # Memory

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
+
+# Asserts of what several files of tests share show their values too.
+for _path in Path(__file__).parent.glob("*_cases.py"):
+    pytest.register_assert_rewrite(_path.stem)
 
 
 def pytest_configure() -> None:

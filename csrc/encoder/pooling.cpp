@@ -147,7 +147,7 @@ void pool_bags(const Kernel& kernel, const TableView& table, const BagHead& head
 void apply_head_to_sums(const Kernel& kernel, const HeadView& head,
                         std::span<const uint64_t> token_counts, size_t dims,
                         Interruption& interruption, float* sums) {
-    run_blocks(1, 1, interruption, [&](size_t) {
+    run_blocks(1, 1, 1, interruption, [&](size_t, size_t) {
         for (size_t bag = 0; bag < token_counts.size(); ++bag)
             kernel.apply_head(head, token_counts[bag], dims, sums + bag * dims);
     });

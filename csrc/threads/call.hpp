@@ -56,12 +56,6 @@ class Interruption {
 void run_blocks(size_t count, size_t block_size, size_t threads, Interruption& interruption,
                 const std::function<void(size_t begin, size_t end)>& work);
 
-// The same for blocks of one.
-inline void run_blocks(size_t count, size_t threads, Interruption& interruption,
-                       const std::function<void(size_t i)>& work) {
-    run_blocks(count, 1, threads, interruption, [&](size_t begin, size_t) { work(begin); });
-}
-
 // The number of threads, up to `threads`, that is worth starting for work of this length.
 size_t useful_threads(double nanoseconds, size_t threads);
 

@@ -165,7 +165,7 @@ class EncodingMethods(EncoderSettings):
         if ranges not in (None, "call"):
             raise ValueError(f"ranges must be None or 'call', not {ranges!r:.80}")
         gives_vectors = output_value == "sentence_embedding"
-        call = self.planned_call(
+        call = self._planned_call(
             normalize_embeddings=normalize_embeddings,
             truncate_dim=truncate_dim,
             prompt_name=prompt_name,
@@ -255,7 +255,7 @@ class EncodingMethods(EncoderSettings):
         texts = taken_texts(sample, nulls=nulls, errors=errors)
         if not texts:
             raise ValueError("the sample holds no texts")
-        call = self.planned_call(
+        call = self._planned_call(
             prompt_name=prompt_name, prompt=prompt, threads=threads, errors=errors
         )
         sizes = truncate_dim if isinstance(truncate_dim, Iterable) else [truncate_dim]
@@ -314,7 +314,7 @@ class EncodingMethods(EncoderSettings):
             raise TypeError("expected an iterable of str, not str")
         check_iterable(texts, "an iterable of str")
         check_options(nulls, errors)
-        call = self.planned_call(
+        call = self._planned_call(
             normalize_embeddings=normalize_embeddings,
             truncate_dim=truncate_dim,
             prompt_name=prompt_name,
@@ -391,7 +391,7 @@ class EncodingMethods(EncoderSettings):
 
         _arrow_columns.check_choice(nulls, _arrow_columns.Nulls, "nulls")
         _arrow_columns.check_choice(list_type, _arrow_columns.ListType, "list_type")
-        call = self.planned_call(
+        call = self._planned_call(
             normalize_embeddings=normalize_embeddings,
             truncate_dim=truncate_dim,
             prompt_name=prompt_name,

@@ -162,7 +162,7 @@ class EncoderSettings:
             raise TypeError(f"prompt is {type(prompt).__name__}, expected str")
         return without_surrogates(prompt) if errors == "replace" else prompt
 
-    def planned_call(
+    def _planned_call(
         self,
         *,
         normalize_embeddings: bool = False,

@@ -143,10 +143,8 @@ class VectorCall(NamedTuple):
         """The vectors of texts before they are rounded, a block after the other.
 
         Args:
-            texts: as for `write`, like the rest.
             into: float32 [texts, dims], written; or fewer rows, which every block overwrites.
-            first_number: ditto.
-            shown_step: ditto.
+            texts, first_number, shown_step: as for `write`.
         """
         is_whole = len(into) == len(texts)
         most = BLOCK_TEXTS if shown_step is None else SHOWN_BLOCK_TEXTS

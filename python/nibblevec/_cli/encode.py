@@ -191,7 +191,7 @@ def _shape_of(encoder: Encoder, options: dict[str, Any]) -> tuple[int, np.dtype[
         ValueError: the model has no such dims, prompt or ranges.
     """
     options = {name: value for name, value in options.items() if name != "show_progress_bar"}
-    call = encoder.planned_call(**options)
+    call = encoder._planned_call(**options)
     return call.width, call.dtype
 
 
